@@ -1,0 +1,155 @@
+"""Every setting of a run: one dataclass, the published values as defaults, named experiments as differences.
+
+Source of the defaults: HVR-SSLE (IEEE Access 14, 2026) and its published training run.
+Paths are relative to the project folder unless absolute; `Config.path` resolves them.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from exp_config.checking import ConfigError, build, check_fields, read_json, write_json
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+# Keys that published config.json files carry and that nothing needs: derived at run time, or renamed (see RENAMED_KEYS).
+LEGACY_KEYS = frozenset({"start_epoch", "resume_from_checkpoint", "wandb_id", "config_path", "config_name"})
+RENAMED_KEYS = {"augument_rate": "augment_rate"}
+
+
+def _eval_dataset() -> dict[str, dict[str, str]]:
+    lolv2, lsrw = "dataset/LOL-v2", "dataset/LSRW/Eval"
+    return {
+        "LOLv1": {"low": "dataset/LOLv1/eval15/low", "high": "dataset/LOLv1/eval15/high"},
+        "LOLv2_real": {"low": f"{lolv2}/Real_captured/Test/Low", "high": f"{lolv2}/Real_captured/Test/Normal"},
+        "LOLv2_synthetic": {"low": f"{lolv2}/Synthetic/Test/Low", "high": f"{lolv2}/Synthetic/Test/Normal"},
+        "LSRW_Huawei": {"low": f"{lsrw}/Huawei/low", "high": f"{lsrw}/Huawei/high"},
+        "LSRW_Nikon": {"low": f"{lsrw}/Nikon/low", "high": f"{lsrw}/Nikon/high"},
+        **{name: {"low": f"dataset/{name}"} for name in ("DICM", "LIME", "NPE", "MEF", "VV")},
+    }
+
+
+@dataclass
+class Config:
+    """Settings of one run. Unknown names and wrong types raise `ConfigError` listing what exists."""
+
+    # --- run ---
+    project_name: str = "HVR-SSLE"                  # first part of the run folder's name, and the wandb project
+    exp_name: str = "default"                       # second part; the named experiment this configuration came from
+    checkpoint_dir: str = "checkpoint"              # run folders are made here
+    seed: int = 12345                               # decides every random number of a run
+
+    # --- network (paper sec. III; the defaults give 353,763 parameters) ---
+    z_dims: int = 24                                # channels of the latent maps zH and zL
+    embed_dims: int = 24                            # channels of the embedded image x_e
+    unet_init_features: int = 24                    # L: channels at full resolution (doubled at each level)
+    unet_num_groups: int = 2                        # L: groups of every GroupNorm; no tensor's shape shows it
+    swin_depths: list[int] = field(default_factory=lambda: [2, 2])     # H: blocks per layer
+    swin_num_heads: list[int] = field(default_factory=lambda: [4, 4])  # H: attention heads per layer
+    swin_window_size: int = 8                       # H: side of an attention window in pixels
+    swin_mlp_ratio: float = 2.0                     # H: hidden width of a block's MLP over its channels
+    hvr_t: int = 2                                  # T: L steps per H step
+    hvr_c: int = 2                                  # C: H steps per supervision step
+    hvr_n_supervision: int = 2                      # N: supervision steps, in training and in sampling
+    hvr_n_sup_factor: float = 1.0                   # sampling runs max(int(factor * N), 1) supervision steps
+    z_distribution: Literal["normal", "zeros"] = "normal"  # initial latents: normal(0, 1) cut to [-1, 1], or zeros
+    normalize_one_to_one: bool = True               # images in [-1, 1] (tanh head); false: [0, 1] (sigmoid head)
+
+    # --- photos to learn from ---
+    coco_train_images: str | None = "dataset/coco/train2017"                             # folder of training photos
+    coco_train_annotations: str | None = "dataset/coco/annotations/instances_train2017.json"  # which photos; null: all
+    coco_val_images: str | None = "dataset/coco/val2017"                                 # folder of validation photos
+    coco_val_annotations: str | None = "dataset/coco/annotations/instances_val2017.json"   # which photos; null: all
+    train_folders: list[str] = field(default_factory=list)  # further plain folders of training photos (nested)
+    val_folders: list[str] = field(default_factory=list)    # further plain folders of validation photos (nested)
+    max_train_photos: int | None = None             # use only the first so many training photos; null: all
+    max_val_photos: int | None = None               # use only the first so many validation photos; null: all
+    height: int = 224                               # height of a training crop in pixels
+    width: int = 224                                # width of a training crop in pixels
+    num_workers: int = 4                            # loader processes per training process
+
+    # --- darkening and augmentation (paper sec. III-D) ---
+    alpha_range: list[float] = field(default_factory=lambda: [0.0, 0.3])   # curve exponent parameter, uniform
+    k_range: list[float] = field(default_factory=lambda: [0.0, 0.4])       # black offset, half-normal near the minimum
+    l_range: list[float] = field(default_factory=lambda: [0.0, 0.95])      # loss of light, half-normal near the minimum
+    image_preprocessing_schedule: dict[str, Any] | None = None  # {"type": "linear"|"sigmoid", "start": {"alpha": [a, b],
+    #                                                             "k": .., "l": ..}, "end": {..}}; null: constant ranges
+    geometry_rate: float = 0.4                      # share of photos that are rotated (up to 45 degrees) or flipped
+    augment_rate: float = 0.1                       # share of inputs with blur, with spots, with mixing noise (each)
+    sensor_noise_rate: float = 0.0                  # share of inputs with shot and read noise and JPEG; 0: published recipe
+    sensor_shot_range: list[float] = field(default_factory=lambda: [1e-4, 1e-2])  # shot noise variance per unit of light
+    sensor_read_range: list[float] = field(default_factory=lambda: [1e-6, 1e-3])  # read noise variance
+    sensor_jpeg_range: list[int] = field(default_factory=lambda: [60, 95])        # JPEG quality after the noise
+
+    # --- optimisation ---
+    epochs: int = 300                               # passes over the training photos
+    batch_size: int = 64                            # photos per process and micro-batch
+    gradient_accumulation_steps: int = 1            # micro-batches per optimizer step
+    learning_rate: float = 5e-4                     # AdamW's peak learning rate in the first cycle
+    learning_rate_min: float = 1e-9                 # learning rate at the end of each cycle
+    learning_rate_static: bool = False              # true: learning_rate throughout, no schedule
+    lr_cosine_cycles: int = 2                       # cycles of equal length: linear warm-up, then cosine
+    lr_cosine_warmup_rate: float = 0.05             # warm-up epochs of a cycle over all epochs
+    lr_scaling_factor: float = 0.2                  # each cycle's peak over the one before
+    max_grad_norm: float = 1.0                      # gradients are scaled down to this L2 norm; 0: no clipping
+    autocast_dtype: Literal["no", "fp16", "bf16"] = "bf16"  # mixed precision of training; no: float32
+    compile: bool = False                           # torch.compile the training step (GPU)
+    ema_decay: float = 0.0                          # decay per optimizer step of averaged weights; 0: no average
+
+    # --- loss ---
+    loss_weight: dict[str, float] = field(default_factory=lambda: {"mae": 1.0, "sat": 1.0, "lpips": 0.1})  # weight by name
+    exposure_mean: float = 0.5                      # target of the losses exposure and exposure_l2
+    lpips_required: bool = False                    # true: missing lpips weights are an error, not a warning
+
+    # --- checkpoints, validation, evaluation, logging ---
+    save_every: int = 10                            # epochs between evaluations on eval_dataset
+    save_every_steps: int = 0                       # also save after every so many batches within an epoch; 0: never
+    log_every: int = 10                             # batches between two log lines
+    eval_dataset: dict[str, dict[str, str]] = field(default_factory=_eval_dataset)  # name -> {"low": dir[, "high": dir]}
+    eval_max_images: int | None = None              # at most so many pictures of each benchmark while training; null: all
+
+    EXPERIMENTS: ClassVar[dict[str, dict[str, Any]]] = {
+        "default": {},
+        # The published run: 8 processes of 64 photos, 300 epochs of COCO train2017.
+        "base_model": {"epochs": 300, "batch_size": 64, "autocast_dtype": "bf16"},
+        # A run that ends within minutes on 2 CPU cores.
+        "short_test": {
+            "epochs": 4, "batch_size": 8, "height": 64, "width": 64, "max_train_photos": 256, "max_val_photos": 32,
+            "num_workers": 1, "autocast_dtype": "no", "learning_rate": 2e-3, "learning_rate_min": 1e-4,
+            "lr_cosine_cycles": 1, "save_every": 4, "eval_max_images": 2,
+        },
+        # Beyond the paper: physically motivated noise on half of the inputs.
+        "realistic_noise": {"sensor_noise_rate": 0.5},
+    }
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @classmethod
+    def named(cls, exp_name: str = "default", **overrides: Any) -> Config:
+        """The configuration of a named experiment; `overrides` replace single fields."""
+        if exp_name not in cls.EXPERIMENTS:
+            raise ConfigError(f"unknown experiment {exp_name!r}; {cls.__name__} has: {', '.join(sorted(cls.EXPERIMENTS))}")
+        return cls.from_dict({**cls.EXPERIMENTS[exp_name], "exp_name": exp_name, **overrides})
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], source: str = "configuration") -> Config:
+        """Build from plain values; old spellings and the published files' extra keys are accepted."""
+        known = {RENAMED_KEYS.get(k, k): v for k, v in values.items() if k not in LEGACY_KEYS}
+        return build(cls, known, source)
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> Config:
+        """Read a `config.json`, published ones included. Raises ConfigError with the reason."""
+        return cls.from_dict(read_json(path), source=str(path))
+
+    def to_json(self, path: str | Path) -> None:
+        """Write every field to `path`, atomically."""
+        write_json(self, path)
+
+    @staticmethod
+    def path(value: str | Path) -> Path:
+        """Absolute path of a configured one: relative paths start at the project folder."""
+        return PROJECT_ROOT / Path(value).expanduser()
