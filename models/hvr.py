@@ -1,0 +1,196 @@
+"""HVR: an image refined by recursion (HVR-SSLE, IEEE Access 14, 2026, sec. III).
+
+    x_e = embed(x)
+    a supervision step:  C times { T times: zL <- zL + L(x_e, zL + zH) };  zH <- H(zH + zL) }
+    output = head(zH)
+
+Letters: B batch, D latent channels, E embedding channels, H W height and width; T, C, N the numbers of L steps per
+H step, H steps per supervision step, supervision steps. Images are (B, 3, H, W) in the model's range, [-1, 1]
+(or [0, 1] where `normalize_one_to_one` is false).
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from exp_config import Config
+from models.latents import truncated_normal
+from models.swin2sr import Swin2SRFeatures
+from models.unetpp import LightUNetPP
+
+
+class State(NamedTuple):
+    """The latent maps that the recursion carries, (B, D, H, W) each."""
+
+    zH: Tensor
+    zL: Tensor
+
+    def detach(self) -> State:
+        return State(self.zH.detach(), self.zL.detach())
+
+
+def step_sequence(T: int, C: int, N: int) -> str:
+    """The L and H steps of a whole sampling run, in order, for example 'LLHLLH' for T = 2, C = 2, N = 1.
+
+    Zeros mean what they mean in the published code: N = 0 runs one supervision step; with T = 0 (C = 0) too, one L step
+    and C H steps (T L steps and one H step); N > 0 with T = 0 or C = 0 runs one L and one H step.
+    """
+    if min(T, C, N) < 0:
+        raise ValueError(f"T, C, N = {T}, {C}, {N}: expected numbers of steps of 0 or more")
+    if T and C:
+        return ("L" * T + "H") * C * max(N, 1)
+    if N == 0 and T != C:
+        return "L" + "H" * C if T == 0 else "L" * T + "H"
+    return "LH"
+
+
+class PixelLayer(nn.Module):
+    """1x1 convolution: image to embedding, or latents to image."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.embedding = nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.embedding(x)
+
+
+class HVR(nn.Module):
+    """The recursive network; 353,763 parameters with the default settings.
+
+    Example:
+        model = HVR.from_config(Config()).eval()
+        state, output = model.sample(model.to_model_range(photo))   # photo (B, 3, H, W) in [0, 1]
+        picture = model.to_unit_range(output)
+    """
+
+    def __init__(self, *, z_dims: int = 24, embed_dims: int = 24, unet_init_features: int = 24, unet_num_groups: int = 2,
+                 swin_depths: list[int] | None = None, swin_num_heads: list[int] | None = None, swin_window_size: int = 8,
+                 swin_mlp_ratio: float = 2.0, T: int = 2, C: int = 2, N: int = 2, z_distribution: str = "normal",
+                 normalize_one_to_one: bool = True) -> None:
+        super().__init__()
+        self.z_dims, self.T, self.C, self.N = z_dims, T, C, N
+        self.z_distribution, self.normalize_one_to_one = z_distribution, normalize_one_to_one
+        self.size_multiple = math.lcm(4, swin_window_size)  # two poolings in L, whole windows in H
+        self.embed_layer = PixelLayer(3, embed_dims)
+        self.L_net_model = LightUNetPP(embed_dims + z_dims, z_dims, unet_init_features, unet_num_groups)
+        self.H_net_model = Swin2SRFeatures(z_dims, swin_depths or [2, 2], swin_num_heads or [4, 4], swin_window_size,
+                                           swin_mlp_ratio)
+        self.head_layer = PixelLayer(z_dims, 3)
+
+    @classmethod
+    def from_config(cls, config: Config) -> HVR:
+        """A network with fresh weights in training mode, with the settings of `config`."""
+        return cls(
+            z_dims=config.z_dims, embed_dims=config.embed_dims, unet_init_features=config.unet_init_features,
+            unet_num_groups=config.unet_num_groups, swin_depths=config.swin_depths, swin_num_heads=config.swin_num_heads,
+            swin_window_size=config.swin_window_size, swin_mlp_ratio=config.swin_mlp_ratio, T=config.hvr_t, C=config.hvr_c,
+            N=config.hvr_n_supervision, z_distribution=config.z_distribution,
+            normalize_one_to_one=config.normalize_one_to_one)
+
+    # --- images and latents ---
+
+    def to_model_range(self, image: Tensor) -> Tensor:
+        """[0, 1] -> the model's range."""
+        return image * 2 - 1 if self.normalize_one_to_one else image
+
+    def to_unit_range(self, image: Tensor) -> Tensor:
+        """The model's range -> [0, 1]."""
+        return (image + 1) / 2 if self.normalize_one_to_one else image
+
+    def initial_state(self, x: Tensor, seeds: int | Tensor = 0, generator: torch.Generator | None = None) -> State:
+        """Latents to start from for images x (B, 3, H, W), float32.
+
+        seeds: one number for all, or (B,) integers, one per image: equal seeds and sizes give equal latents, in any batch
+            and on any device. generator: draws the seeds instead.
+        """
+        B, _, H, W = x.shape
+        shape = (B, self.z_dims, H, W)
+        if self.z_distribution == "zeros":
+            return State(x.new_zeros(shape, dtype=torch.float32), x.new_zeros(shape, dtype=torch.float32))
+        if generator is not None:
+            seeds = torch.randint(2**31, (B,), generator=generator, device=generator.device)
+        seeds = torch.as_tensor(seeds, dtype=torch.int64, device=x.device).expand(B)
+        size = self.z_dims * H * W
+        zH, zL = (truncated_normal(seeds * 2 + part, size).view(shape) for part in (0, 1))
+        return State(zH, zL)
+
+    # --- the recursion ---
+
+    def step(self, kind: str, x_e: Tensor, state: State) -> State:
+        """One L step (update of zL) or H step (new zH)."""
+        zH, zL = state
+        if kind == "L":
+            return State(zH, zL + self.L_net_model(x_e, zL + zH))
+        return State(self.H_net_model(zH + zL), zL)
+
+    def recurse(self, x: Tensor, state: State, steps: str, on_step: Callable[[str, State], None] | None = None) -> State:
+        """Embed x, then take `steps` in order. Sizes are multiples of `size_multiple`. `on_step` sees each new state."""
+        x_e = self.embed_layer(x)                      # (B, E, H, W)
+        for kind in steps:
+            state = self.step(kind, x_e, state)
+            if on_step is not None:
+                on_step(kind, state)
+        return state
+
+    def head(self, zH: Tensor) -> Tensor:
+        """zH (B, D, H, W) -> image (B, 3, H, W) in the model's range."""
+        out = self.head_layer(zH)
+        return torch.tanh(out) if self.normalize_one_to_one else torch.sigmoid(out)
+
+    def forward(self, x: Tensor, state: State) -> tuple[State, Tensor]:
+        """One supervision step for training: gradients flow through the last L and the last H step only.
+
+        x (B, 3, H, W), state (B, D, H, W) twice -> (carried state, output (B, 3, H, W)).
+        The caller detaches the state, takes its optimizer step and calls again, N times for a batch (deep supervision).
+        """
+        steps = step_sequence(self.T, self.C, 1)
+        last = len(steps) - 2                          # every sequence of training ends with one L and one H step
+        padded, state = self._pad(x, state)
+        with torch.no_grad():
+            state = self.recurse(padded, state, steps[:last])
+        state = self.recurse(padded, state.detach(), steps[last:])
+        return self._crop(x, state, self.head(state.zH))
+
+    @torch.no_grad()
+    def sample(self, x: Tensor, state: State | None = None, *, T: int | None = None, C: int | None = None,
+               N: int | None = None, seeds: int | Tensor = 0, generator: torch.Generator | None = None,
+               on_step: Callable[[str, State], None] | None = None) -> tuple[State, Tensor]:
+        """Enhance x (B, 3, H, W) in the model's range, any H and W: -> (state, output (B, 3, H, W)), without gradients.
+
+        T, C, N override the model's numbers of steps. `state` continues from given latents; otherwise they are drawn
+        from `seeds` or `generator` (see `initial_state`).
+        """
+        steps = step_sequence(*(own if given is None else given for own, given in
+                                ((self.T, T), (self.C, C), (self.N, N))))
+        if state is None:
+            state = self.initial_state(x, seeds, generator)
+        padded, state = self._pad(x, state)
+        state = self.recurse(padded, state, steps, on_step)
+        return self._crop(x, state, self.head(state.zH))
+
+    # --- sizes that are not whole windows ---
+
+    def _pad(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Extend to the bottom and right to multiples of `size_multiple`."""
+        zH, zL = (pad_to_multiple(z, self.size_multiple) for z in state)
+        return pad_to_multiple(x, self.size_multiple), State(zH, zL)
+
+    @staticmethod
+    def _crop(x: Tensor, state: State, output: Tensor) -> tuple[State, Tensor]:
+        H, W = x.shape[-2:]
+        return State(state.zH[..., :H, :W], state.zL[..., :H, :W]), output[..., :H, :W]
+
+
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """(B, C, H, W) -> the next multiples of H and W, by reflection; by replication where the side is too short for that."""
+    H, W = image.shape[-2:]
+    for side, pad in ((W, (0, -W % multiple, 0, 0)), (H, (0, 0, 0, -H % multiple))):
+        if any(pad):
+            image = F.pad(image, pad, mode="reflect" if max(pad) < side else "replicate")
+    return image
