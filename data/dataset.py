@@ -1,0 +1,109 @@
+"""Pairs of a dark and a normal photo, made from normal photos (spec: the published self-supervised recipe)."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TypedDict
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from data.augment import degrade, draw_view, resize, take_view
+from data.decoding import BrokenPhotoError, decode_photo
+from data.degradation import curve_table, draw_curve, ranges_at
+from data.photos import DataError, PhotoRef
+from data.randomness import stream, stream_seed
+from data.sensor_noise import add_sensor_noise
+from exp_config.config import Config
+
+log = logging.getLogger(__name__)
+
+MAX_REPLACEMENTS = 10       # broken photos in a row before a sample is given up
+MAX_BROKEN_SHARE = 0.01     # of the photos, before the data set as a whole is refused
+
+
+class Pair(TypedDict):
+    """One sample. Values are 8-bit levels: both pictures are floor(255 v), so nothing is lost by not dividing yet."""
+
+    low: torch.Tensor       # uint8 (3, H, W), the dark photo x
+    normal: torch.Tensor    # uint8 (3, H, W), the normal photo y
+    image_id: str
+    state_seed: int         # in [0, 2^31), for the network's initial state
+
+
+class LowLightPairs(Dataset[Pair]):
+    """`pairs[epoch, index]` is the pair made of photo `index` in `epoch`.
+
+    Training: random geometry, curve, degradations, from (config.seed, epoch, image id) alone. Validation: the whole
+    photo, and a curve from the image id alone, so that the losses of all epochs and runs are comparable.
+    """
+
+    def __init__(self, photos: Sequence[PhotoRef], config: Config, train: bool) -> None:
+        if not photos:
+            raise DataError("an empty list of photos; list_photos says where they are looked for")
+        self.photos = list(photos)
+        self.config = config
+        self.train = train
+        self.size = (config.height, config.width)
+        self._broken: dict[str, str] = {}  # image id -> reason; per loader process
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, item: tuple[int, int]) -> Pair:
+        epoch, index = item
+        ref, photo, names = self._photo(epoch, index)
+        rng = stream("pair", *names)
+        if self.train:
+            view = draw_view(rng, photo.shape[:2], self.size, self.config.geometry_rate)
+            normal = take_view(photo, view, self.size)
+        else:
+            normal = resize(photo, self.size, "bicubic")
+        ranges = ranges_at(self.config, epoch if self.train else self.config.epochs - 1)
+        low = curve_table(draw_curve(rng, ranges))[normal]
+        if self.train:
+            low = degrade(low, rng, self.config.augment_rate)
+            low = self._sensor_noise(low, names)
+        return Pair(low=_planes(low), normal=_planes(normal), image_id=ref.id,
+                    state_seed=stream_seed("state", *names) % 2**31)
+
+    def _sensor_noise(self, low: np.ndarray, names: tuple[int | str, ...]) -> np.ndarray:
+        """Own random stream: the published recipe's numbers stay what they are, whatever the rate here."""
+        if self.config.sensor_noise_rate <= 0.0:
+            return low
+        rng = stream("sensor", *names)
+        return add_sensor_noise(low, rng, self.config) if rng.random() < self.config.sensor_noise_rate else low
+
+    def _photo(self, epoch: int, index: int) -> tuple[PhotoRef, np.ndarray, tuple[int | str, ...]]:
+        """The photo, its pixels uint8 (H, W, 3), and the name of the sample's random streams.
+
+        A broken photo is named in a warning and replaced by another one of the set, the same in every run and on every
+        rank; its sample differs from the one that the replacement gives in its own place.
+        """
+        names: tuple[int | str, ...] = (self.config.seed, epoch) if self.train else ()
+        for _ in range(MAX_REPLACEMENTS):
+            ref = self.photos[index]
+            names = (*names, ref.id)
+            try:
+                return ref, decode_photo(ref.path), names
+            except BrokenPhotoError as error:
+                self._note_broken(ref, error)
+                index = stream_seed("replacement", *names) % len(self.photos)
+        raise DataError(f"{MAX_REPLACEMENTS} photos in a row cannot be read: {self._broken_list()}")
+
+    def _note_broken(self, ref: PhotoRef, error: BrokenPhotoError) -> None:
+        if ref.id not in self._broken:
+            self._broken[ref.id] = str(error)
+            log.warning("%s; another photo takes its place", error)
+        if len(self._broken) > max(MAX_REPLACEMENTS, MAX_BROKEN_SHARE * len(self.photos)):
+            raise DataError(f"{len(self._broken)} of {len(self.photos)} photos cannot be read: {self._broken_list()}")
+
+    def _broken_list(self) -> str:
+        shown = list(self._broken.values())[:MAX_REPLACEMENTS]
+        return "; ".join(shown) + (", ..." if len(self._broken) > len(shown) else "")
+
+
+def _planes(pixels: np.ndarray) -> torch.Tensor:
+    """uint8 (H, W, 3) to (3, H, W), contiguous."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))

@@ -1,0 +1,107 @@
+"""The degradation curve: how a normal photo y in [0, 1] is darkened to x (paper, sec. III-D).
+
+    gamma = 1 / (1 - alpha^0.2 + 1e-6),   C = (1 - l) / max((1 - k)^gamma, 1e-6)
+    x = clip(C * max(y - k, 0)^gamma, 0, 1)
+
+alpha bends the curve, k cuts off the blacks, l is the share of light that is lost.
+"""
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+
+from exp_config.config import Config
+
+SIGMOID_STEEPNESS = 6.0
+SIGMOID_CENTRE = 0.5
+STANDARD_NORMAL = NormalDist()
+
+
+class CurveParameters(NamedTuple):
+    """One curve: alpha in [0, 1), k in [0, 1), l in [0, 1]."""
+
+    alpha: float
+    k: float
+    l: float  # noqa: E741 (the paper's letter)
+
+
+class CurveRanges(NamedTuple):
+    """(min, max) of each parameter."""
+
+    alpha: tuple[float, float]
+    k: tuple[float, float]
+    l: tuple[float, float]  # noqa: E741
+
+
+def degradation_curve(y: np.ndarray, alpha: float, k: float, l: float) -> np.ndarray:  # noqa: E741
+    """x = curve(y), float64, any shape, values of y and x in [0, 1]."""
+    gamma = 1.0 / (1.0 - alpha**0.2 + 1e-6)
+    scale = (1.0 - l) / max((1.0 - k) ** gamma, 1e-6)
+    return np.clip(scale * np.maximum(np.asarray(y, dtype=np.float64) - k, 0.0) ** gamma, 0.0, 1.0)
+
+
+def curve_table(parameters: CurveParameters) -> np.ndarray:
+    """The curve on 8-bit photos: uint8 (256,), entry i is floor(255 * curve(i / 255)).
+
+    Photos are 8-bit files when the curve meets them, so the table is exact, at a look-up per value instead of a power.
+    """
+    return np.floor(255.0 * degradation_curve(np.arange(256) / 255.0, *parameters)).astype(np.uint8)
+
+
+def ranges_at(config: Config, epoch: int) -> CurveRanges:
+    """The parameter ranges of `epoch` (0-based): constant, or on the way from start to end of the schedule.
+
+    The first epoch has the start ranges, the last the end ranges, exactly.
+    """
+    schedule = config.image_preprocessing_schedule
+    if schedule is None:
+        return CurveRanges(*(_pair(r) for r in (config.alpha_range, config.k_range, config.l_range)))
+    progress = min(max(epoch / (config.epochs - 1), 0.0), 1.0) if config.epochs > 1 else 0.0
+    if schedule["type"] == "sigmoid":
+        progress = _rescaled_sigmoid(progress)
+    start, end = schedule["start"], schedule["end"]
+    return CurveRanges(*(
+        _pair([(1.0 - progress) * a + progress * b for a, b in zip(start[name], end[name], strict=True)])
+        for name in CurveRanges._fields))
+
+
+def draw_curve(rng: np.random.Generator, ranges: CurveRanges) -> CurveParameters:
+    """Random parameters: alpha uniform on the 3-decimal grid, k and l normal(0, width / 4) cut to their ranges."""
+    return CurveParameters(
+        alpha=_grid_uniform(rng, *ranges.alpha), k=_cut_normal(rng, *ranges.k), l=_cut_normal(rng, *ranges.l))
+
+
+def _pair(values: list[float]) -> tuple[float, float]:
+    low, high = values
+    return float(low), float(high)
+
+
+def _rescaled_sigmoid(t: float) -> float:
+    """Sigmoid of t in [0, 1], stretched to run from exactly 0 to exactly 1."""
+    low, value, high = (1.0 / (1.0 + math.exp(-SIGMOID_STEEPNESS * (u - SIGMOID_CENTRE))) for u in (0.0, t, 1.0))
+    return (value - low) / (high - low)
+
+
+def _grid_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """Uniform over the multiples of 0.001 in [low, high); `low` where there is none."""
+    first, last = (math.ceil(round(1000.0 * bound, 6)) for bound in (low, high))
+    u = rng.random()
+    return (first + int(u * (last - first))) / 1000.0 if last > first else low
+
+
+def _cut_normal(rng: np.random.Generator, low: float, high: float) -> float:
+    """normal(0, (high - low) / 4) cut to [low, high], 0 <= low, rounded to 3 decimals.
+
+    By the inverse of the upper tail's probability, which keeps its precision far from 0, where 1 - tail would be 1.
+    """
+    u = rng.random()
+    std = (high - low) / 4.0
+    if std <= 0.0:
+        return low
+    tail_low, tail_high = (0.5 * math.erfc(bound / std / math.sqrt(2.0)) for bound in (low, high))
+    tail = tail_low + u * (tail_high - tail_low)
+    value = -std * STANDARD_NORMAL.inv_cdf(tail) if tail > 0.0 else low
+    return min(max(round(value, 3), low), high)
