@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Enhances photos with the shipped weights; the first run sets up what is missing.
+#
+#   bash infer_image.sh                                   the samples, into results/samples
+#   bash infer_image.sh INPUT [OUTPUT_DIR] [options]      a photo or a folder; options are those of infer_image.py
+#   bash infer_image.sh --help
+set -euo pipefail
+project=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+
+# Edit these, or give the last two on the command line.
+CONFIG_PATH="$project/checkpoint/config.json"
+WEIGHTS_PATH="$project/checkpoint/HVR.safetensors"
+INPUT_PATH="$project/img/samples"
+OUTPUT_DIR="$project/results/samples"
+DEVICE="auto" # auto, cpu, cuda, cuda:1, mps
+
+if [[ $# -gt 0 && "$1" != -* ]]; then
+  INPUT_PATH=$1
+  OUTPUT_DIR="$project/results"
+  [[ ! -d "$1" ]] || OUTPUT_DIR="$project/results/$(basename -- "$(cd -- "$1" && pwd)")"
+  shift
+  if [[ $# -gt 0 && "$1" != -* ]]; then
+    OUTPUT_DIR=$1
+    shift
+  fi
+fi
+
+case " $* " in
+  *" -h "* | *" --help "*)
+    sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    echo
+    export HVR_SKIP_SETUP=1 # help needs no packages
+    ;;
+esac
+python=$(bash "$project/setup_env.sh")
+exec "$python" "$project/infer_image.py" \
+  --config_path "$CONFIG_PATH" \
+  --weights_path "$WEIGHTS_PATH" \
+  --input_path "$INPUT_PATH" \
+  --output_dir "$OUTPUT_DIR" \
+  --device "$DEVICE" \
+  "$@"
