@@ -109,8 +109,11 @@ def side_effects_undone() -> Iterator[None]:
         torch.set_default_dtype(dtype)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
-        os.environ.clear()
-        os.environ.update(environment)
+        for variable in os.environ.keys() - environment.keys():
+            del os.environ[variable]
+        for variable, value in environment.items():
+            if os.environ.get(variable) != value:
+                os.environ[variable] = value
         np.random.set_state(numpy_state)
         random.setstate(python_state)
         for logger, (level, handlers, propagate) in zip(loggers, saved, strict=True):
@@ -128,7 +131,8 @@ def _require_files(name: str, root: Path) -> None:
         except (OSError, ValueError) as error:
             listing = "\n".join(f"  {root / rest}\n    from {_url_of(rest)}" for rest in absent[position:])
             raise PyiqaUnavailable(
-                f"{name} needs weight files that are not on this machine and could not be fetched ({error}):\n{listing}\n"
+                f"{name} needs weight files that are not on this machine and could not be fetched ({error}):\n"
+                f"{listing}\n"
                 f"Fetch them on a machine with internet and put them there, or set TORCH_HOME to the folder that holds "
                 f"hub/{absent[0]} (TORCH_HOME is {os.environ.get('TORCH_HOME', 'not set: ~/.cache/torch')})"
             ) from error

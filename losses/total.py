@@ -11,9 +11,15 @@ import torch
 from torch import Tensor
 
 from exp_config.pyiqa_access import PyiqaUnavailable
+from losses.color import color_loss
+from losses.exposure import exposure_l2_loss, exposure_loss
 from losses.perceptual import LpipsLoss
 from losses.pixel import mae_loss, mse_loss
+from losses.quality import NAMES as QUALITY_NAMES
+from losses.quality import QualityLoss
 from losses.saturation import sat_loss
+from losses.smoothness import satv_loss, tv_loss
+from losses.spatial import spa_loss
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +52,17 @@ class Images:
         return ((image + 1) / 2 if self.normalize_one_to_one else image).clamp(0, 1)
 
 
-# Name -> builder of the loss from (exposure_mean, normalize_one_to_one, device).
-BUILDERS: dict[str, Callable[[float, bool, torch.device | str], Callable[[Images], Tensor]]] = {
-    "mae": lambda *_: lambda images: mae_loss(images.prediction, images.target),
-    "mse": lambda *_: lambda images: mse_loss(images.prediction, images.target),
-    "sat": lambda *_: lambda images: sat_loss(images.unit_prediction, images.unit_target),
-    "lpips": lambda _, one_to_one, device: _lpips(one_to_one, device),
+# The losses that are plain functions; `TotalLoss._build` adds those that are built.
+FUNCTIONS: dict[str, Callable[[Images], Tensor]] = {
+    "mae": lambda images: mae_loss(images.prediction, images.target),
+    "mse": lambda images: mse_loss(images.prediction, images.target),
+    "sat": lambda images: sat_loss(images.unit_prediction, images.unit_target),
+    "color": lambda images: color_loss(images.unit_prediction),
+    "spa": lambda images: spa_loss(images.unit_prediction, images.unit_input),
+    "tv": lambda images: tv_loss(images.unit_prediction),
+    "satv": lambda images: satv_loss(images.unit_prediction),
 }
+NAMES = (*FUNCTIONS, "exposure", "exposure_l2", "lpips", *QUALITY_NAMES)
 
 
 class TotalLoss:
@@ -85,7 +95,7 @@ class TotalLoss:
             if weight == 0:
                 continue
             try:
-                self._losses[name] = BUILDERS[name](exposure_mean, normalize_one_to_one, device)
+                self._losses[name] = self._build(name, exposure_mean, device)
             except PyiqaUnavailable as error:
                 if name != "lpips" or lpips_required:
                     raise
@@ -94,24 +104,39 @@ class TotalLoss:
             else:
                 self.weights[name] = float(weight)
         if not self._losses:
-            raise ValueError(f"no loss is left: loss_weight is {dict(loss_weight)}, not to be had: {self.missing or 'none'}")
+            raise ValueError(f"no loss is left of loss_weight {dict(loss_weight)}; not to be had: {list(self.missing)}")
+        if set(self._losses) == {"nrqm"}:
+            raise ValueError("nrqm has no gradient; give loss_weight another loss beside it")
 
     def __call__(self, prediction: Tensor, target: Tensor, input: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """(total, parts) of (B, 3, H, W) images in the model's range.
 
         `total` is a 0-d tensor to differentiate; `parts` the unweighted losses by name, 0-d and detached. Nothing waits
         for the GPU. Passing the same `target` object again saves its lpips features.
+        Raises ValueError for images of other or different shapes, or too small for one of the losses.
         """
+        if not prediction.shape == target.shape == input.shape or prediction.dim() != 4 or prediction.shape[1] != 3:
+            shapes = ", ".join(str(tuple(image.shape)) for image in (prediction, target, input))
+            raise ValueError(f"prediction, target and input must be of one shape (B, 3, H, W), found {shapes}")
         with torch.autocast(prediction.device.type, enabled=False):
             images = Images(_precise(prediction), _precise(target), _precise(input), self.normalize_one_to_one)
-            values = {name: loss(images) for name, loss in self._losses.items()}
+            values = {name: loss(images).to(images.prediction.dtype) for name, loss in self._losses.items()}
             total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
         return total, {name: value.detach() for name, value in values.items()}
 
-
-def _lpips(normalize_one_to_one: bool, device: torch.device | str) -> Callable[[Images], Tensor]:
-    loss = LpipsLoss(device, normalize_one_to_one=normalize_one_to_one)
-    return lambda images: loss(images.prediction, images.target)
+    def _build(self, name: str, exposure_mean: float, device: torch.device | str) -> Callable[[Images], Tensor]:
+        if name == "exposure":
+            return lambda images: exposure_loss(images.unit_prediction, exposure_mean)
+        if name == "exposure_l2":
+            return lambda images: exposure_l2_loss(images.unit_prediction, exposure_mean)
+        if name == "lpips":
+            # It does its own clamping: it knows a target that it saw before by the tensor's identity.
+            lpips = LpipsLoss(device, normalize_one_to_one=self.normalize_one_to_one)
+            return lambda images: lpips(images.prediction, images.target)
+        if name in QUALITY_NAMES:
+            quality = QualityLoss(name, device)
+            return lambda images: quality(images.unit_prediction, images.unit_target)
+        return FUNCTIONS[name]
 
 
 def _precise(image: Tensor) -> Tensor:
@@ -120,9 +145,9 @@ def _precise(image: Tensor) -> Tensor:
 
 
 def _check(loss_weight: Mapping[str, float]) -> None:
-    unknown = sorted(set(loss_weight) - set(BUILDERS))
+    unknown = sorted(set(loss_weight) - set(NAMES))
     if unknown:
-        raise ValueError(f"unknown loss in loss_weight: {', '.join(unknown)}; there are: {', '.join(sorted(BUILDERS))}")
+        raise ValueError(f"unknown loss in loss_weight: {', '.join(unknown)}; there are: {', '.join(sorted(NAMES))}")
     for name, weight in loss_weight.items():
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < math.inf:
             raise ValueError(f"loss_weight[{name!r}] is {weight!r}; expected a finite number >= 0")
