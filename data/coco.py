@@ -27,7 +27,8 @@ def coco_photos(folder: Path, annotations: Path, ids: Collection[int] | None = N
     """The photos that `annotations` (an `instances_*.json`) names and `folder` holds, sorted by COCO's image id.
 
     `ids` keeps only those images. Photos that the file names and the folder lacks are left out, with one counted
-    warning. Raises DataError for a missing or unreadable file, for ids that the file does not have, and where no photo is left.
+    warning. Raises DataError for a missing or unreadable file, for ids that the file does not have, and where no
+    photo is left.
     """
     images = image_list(annotations)
     if ids is not None:

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from data.augment import degrade, draw_view, resize, take_view
-from data.decoding import BrokenPhotoError, decode_photo
-from data.degradation import curve_table, draw_curve, ranges_at
+from data.augment import degrade
+from data.decoding import BrokenPhotoError, PhotoFile
+from data.degradation import darken, draw_curve, final_ranges, ranges_at
+from data.geometry import View, draw_view, take_view
 from data.photos import DataError, PhotoRef
 from data.randomness import stream, stream_seed
 from data.sensor_noise import add_sensor_noise
@@ -52,21 +53,35 @@ class LowLightPairs(Dataset[Pair]):
         return len(self.photos)
 
     def __getitem__(self, item: tuple[int, int]) -> Pair:
+        """A broken photo is named in a warning and replaced by another one of the set, the same in every run and on
+        every rank; the replacement's pair here differs from the one in its own place.
+        """
         epoch, index = item
-        ref, photo, names = self._photo(epoch, index)
+        names: tuple[int | str, ...] = (self.config.seed, epoch) if self.train else ()
+        for _ in range(MAX_REPLACEMENTS):
+            ref = self.photos[index]
+            names = (*names, ref.id)
+            try:
+                low, normal = self._pictures(PhotoFile(ref.path), epoch, names)
+            except BrokenPhotoError as error:
+                self._note_broken(ref, error)
+                index = stream_seed("replacement", *names) % len(self.photos)
+            else:
+                return Pair(low=torch.from_numpy(low), normal=torch.from_numpy(normal), image_id=ref.id,
+                            state_seed=stream_seed("state", *names) % 2**31)
+        raise DataError(f"{MAX_REPLACEMENTS} photos in a row cannot be read: {self._broken_list()}")
+
+    def _pictures(self, photo: PhotoFile, epoch: int, names: tuple[int | str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """x and y, uint8 (3, H, W) each, with the random streams called `names`."""
         rng = stream("pair", *names)
-        if self.train:
-            view = draw_view(rng, photo.shape[:2], self.size, self.config.geometry_rate)
-            normal = take_view(photo, view, self.size)
-        else:
-            normal = resize(photo, self.size, "bicubic")
-        ranges = ranges_at(self.config, epoch if self.train else self.config.epochs - 1)
-        low = curve_table(draw_curve(rng, ranges))[normal]
-        if self.train:
-            low = degrade(low, rng, self.config.augment_rate)
-            low = self._sensor_noise(low, names)
-        return Pair(low=_planes(low), normal=_planes(normal), image_id=ref.id,
-                    state_seed=stream_seed("state", *names) % 2**31)
+        if not self.train:
+            normal = take_view(photo, View.whole(photo.size), self.size, "bicubic")
+            return darken(normal, draw_curve(rng, final_ranges(self.config))), normal
+        view = draw_view(rng, photo.size, self.size, self.config.geometry_rate)
+        normal = take_view(photo, view, self.size, "lanczos")
+        low = darken(normal, draw_curve(rng, ranges_at(self.config, epoch)))
+        low = degrade(low, rng, self.config.augment_rate)
+        return self._sensor_noise(low, names), normal
 
     def _sensor_noise(self, low: np.ndarray, names: tuple[int | str, ...]) -> np.ndarray:
         """Own random stream: the published recipe's numbers stay what they are, whatever the rate here."""
@@ -74,23 +89,6 @@ class LowLightPairs(Dataset[Pair]):
             return low
         rng = stream("sensor", *names)
         return add_sensor_noise(low, rng, self.config) if rng.random() < self.config.sensor_noise_rate else low
-
-    def _photo(self, epoch: int, index: int) -> tuple[PhotoRef, np.ndarray, tuple[int | str, ...]]:
-        """The photo, its pixels uint8 (H, W, 3), and the name of the sample's random streams.
-
-        A broken photo is named in a warning and replaced by another one of the set, the same in every run and on every
-        rank; its sample differs from the one that the replacement gives in its own place.
-        """
-        names: tuple[int | str, ...] = (self.config.seed, epoch) if self.train else ()
-        for _ in range(MAX_REPLACEMENTS):
-            ref = self.photos[index]
-            names = (*names, ref.id)
-            try:
-                return ref, decode_photo(ref.path), names
-            except BrokenPhotoError as error:
-                self._note_broken(ref, error)
-                index = stream_seed("replacement", *names) % len(self.photos)
-        raise DataError(f"{MAX_REPLACEMENTS} photos in a row cannot be read: {self._broken_list()}")
 
     def _note_broken(self, ref: PhotoRef, error: BrokenPhotoError) -> None:
         if ref.id not in self._broken:
@@ -102,8 +100,3 @@ class LowLightPairs(Dataset[Pair]):
     def _broken_list(self) -> str:
         shown = list(self._broken.values())[:MAX_REPLACEMENTS]
         return "; ".join(shown) + (", ..." if len(self._broken) > len(shown) else "")
-
-
-def _planes(pixels: np.ndarray) -> torch.Tensor:
-    """uint8 (H, W, 3) to (3, H, W), contiguous."""
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))

@@ -1,58 +1,102 @@
 """A photo file as 8-bit RGB pixels, upright, as training wants it: fast, and strict about damaged files."""
 from __future__ import annotations
 
+import io
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from PIL import Image, ImageOps
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from data.photos import DataError
 
 JPEG_START = b"\xff\xd8\xff"
+REDUCTIONS = (8, 4, 2)          # by which a JPEG file can be decoded smaller
+REDUCE_FROM_BYTES = 200_000     # smaller JPEG files decode in milliseconds; looking at their header first would not pay
+EXIF_ORIENTATION = 0x0112
+PILLOW_ERRORS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+SIDEWAYS = (5, 6, 7, 8)         # values of EXIF_ORIENTATION that swap width and height
 
 
 class BrokenPhotoError(DataError):
     """A photo file that cannot be read; the message names it and the reason."""
 
 
-def decode_photo(path: Path) -> np.ndarray:
-    """uint8 (H, W, 3) RGB, turned upright by its EXIF orientation; grey, CMYK, alpha and 16-bit files are converted.
+class PhotoFile:
+    """A photo whose size is known before its pixels are decoded, so that a large one need not be decoded in full.
 
-    Raises BrokenPhotoError for files that are missing, cut off or no picture.
+    Raises BrokenPhotoError, here or from its methods, for files that are missing, cut off or no picture.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BrokenPhotoError(f"{path} cannot be read: {error.strerror or error}") from None
-    pixels = _decode_jpeg(content, path) if content.startswith(JPEG_START) else _decode_other(content, path)
-    return np.ascontiguousarray(pixels)
 
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._content = path.read_bytes()
+        except OSError as error:
+            raise BrokenPhotoError(f"{path} cannot be read: {error.strerror or error}") from None
+        self.is_jpeg = self._content.startswith(JPEG_START)
+        self.is_reducible = self.is_jpeg and len(self._content) >= REDUCE_FROM_BYTES
+        self._pixels = None if self.is_reducible else self._decode()
+        self.size: tuple[int, int] = self._header_size() if self._pixels is None else self._pixels.shape[:2]
 
-def _decode_jpeg(content: bytes, path: Path) -> np.ndarray:
-    """torchvision's libjpeg-turbo: the fastest of the installed decoders, and it refuses files that are cut off."""
-    data = torch.from_numpy(np.frombuffer(bytearray(content), dtype=np.uint8))
-    try:
-        pixels = decode_jpeg(data, mode=ImageReadMode.RGB, apply_exif_orientation=True)  # (3, H, W)
-    except RuntimeError as error:
-        raise BrokenPhotoError(f"{path} is a damaged JPEG file: {_reason(error)}") from None
-    return pixels.permute(1, 2, 0).numpy()
+    def pixels(self, reduction: int = 1) -> np.ndarray:
+        """uint8 (H, W, 3) RGB, turned upright by EXIF orientation; grey, CMYK, alpha and 16-bit files are converted.
 
+        With `reduction` 2, 4 or 8, for a file that `is_reducible`, sides of ceil(size / reduction).
+        """
+        if reduction != 1:
+            return self._decode_reduced(reduction)
+        if self._pixels is None:
+            self._pixels = self._decode()
+        return self._pixels
 
-def _decode_other(content: bytes, path: Path) -> np.ndarray:
-    if not content:
-        raise BrokenPhotoError(f"{path} is an empty file")
-    try:
-        pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR)  # BGR, 8-bit, EXIF applied
-    except cv2.error as error:
-        raise BrokenPhotoError(f"{path} cannot be decoded: {_reason(error)}") from None
-    if pixels is None:
-        raise BrokenPhotoError(f"{path} is damaged or no picture that OpenCV knows")
-    return pixels[:, :, ::-1]
+    def _decode(self) -> np.ndarray:
+        return np.ascontiguousarray(self._decode_jpeg() if self.is_jpeg else self._decode_other())
+
+    def _decode_jpeg(self) -> np.ndarray:
+        """torchvision's libjpeg-turbo: as fast as any, and it refuses files that are cut off."""
+        data = torch.from_numpy(np.frombuffer(bytearray(self._content), dtype=np.uint8))
+        try:
+            pixels = decode_jpeg(data, mode=ImageReadMode.RGB, apply_exif_orientation=True)  # (3, H, W)
+        except RuntimeError as error:
+            raise BrokenPhotoError(f"{self.path} is a damaged JPEG file: {_reason(error)}") from None
+        return pixels.permute(1, 2, 0).numpy()
+
+    def _decode_other(self) -> np.ndarray:
+        if not self._content:
+            raise BrokenPhotoError(f"{self.path} is an empty file")
+        try:
+            pixels = cv2.imdecode(np.frombuffer(self._content, dtype=np.uint8), cv2.IMREAD_COLOR)  # BGR, 8-bit, upright
+        except cv2.error as error:
+            raise BrokenPhotoError(f"{self.path} cannot be decoded: {_reason(error)}") from None
+        if pixels is None:
+            raise BrokenPhotoError(f"{self.path} is damaged, or no picture that OpenCV knows")
+        return pixels[:, :, ::-1]
+
+    def _decode_reduced(self, reduction: int) -> np.ndarray:
+        """Fewer coefficients of each 8x8 block are transformed back: an exact low-pass, and most of the work saved."""
+        try:
+            with Image.open(io.BytesIO(self._content)) as image:
+                image.draft("RGB", (max(image.width // reduction, 1), max(image.height // reduction, 1)))
+                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        except PILLOW_ERRORS as error:
+            raise BrokenPhotoError(f"{self.path} is a damaged JPEG file: {_reason(error)}") from None
+
+    def _header_size(self) -> tuple[int, int]:
+        """(height, width) of the upright photo."""
+        try:
+            with Image.open(io.BytesIO(self._content)) as image:
+                width, height = image.size
+                sideways = image.getexif().get(EXIF_ORIENTATION) in SIDEWAYS
+        except PILLOW_ERRORS as error:
+            raise BrokenPhotoError(f"{self.path} is a damaged JPEG file: {_reason(error)}") from None
+        return (width, height) if sideways else (height, width)
 
 
 def _reason(error: Exception) -> str:
     """The first line of a library's message, without the place in its source."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rsplit("): ", 1)[-1][:200]
+    return re.sub(r"^.*\.cpp:\d+\W+", "", lines[0])[:200]

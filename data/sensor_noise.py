@@ -30,7 +30,7 @@ LINEAR_LIGHT = to_linear(np.arange(256) / 255.0).astype(np.float32)  # of every 
 
 
 def add_sensor_noise(x: np.ndarray, rng: np.random.Generator, config: Config) -> np.ndarray:
-    """A dark photo as a sensor and a JPEG file would give it, uint8 (H, W, 3) in and out."""
+    """A dark photo as a sensor and a JPEG file would give it, uint8 (3, H, W) in and out."""
     shot = log_uniform(rng, *config.sensor_shot_range)
     read = log_uniform(rng, *config.sensor_read_range)
     quality = int(rng.integers(config.sensor_jpeg_range[0], config.sensor_jpeg_range[1] + 1))
@@ -45,11 +45,10 @@ def noisy_light(light: np.ndarray, rng: np.random.Generator, shot: float, read: 
     return light + std * rng.standard_normal(light.shape, dtype=np.float32)
 
 
-def through_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
-    """Written and read as JPEG of a quality in 0..100, uint8 (H, W, 3) RGB."""
-    bgr = np.ascontiguousarray(pixels[:, :, ::-1])
-    _, content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(content, cv2.IMREAD_COLOR)[:, :, ::-1])
+def through_jpeg(planes: np.ndarray, quality: int) -> np.ndarray:
+    """Written and read as JPEG of a quality in 0..100, uint8 (3, H, W) RGB."""
+    _, content = cv2.imencode(".jpg", cv2.merge(planes[::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.stack(cv2.split(cv2.imdecode(content, cv2.IMREAD_COLOR))[::-1])
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
