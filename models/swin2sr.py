@@ -66,14 +66,15 @@ class WindowAttention(nn.Module):
     def position_bias(self) -> Tensor:
         """Bias of every kind of window: (1 or 4, h, n, n) float32. Computed once for given weights while not training."""
         if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return self._position_bias()
+            return self.compute_position_bias()
         parameters = list(self.cpb_mlp.parameters())
         key = (self.masks.device, *((p.data_ptr(), p._version) for p in parameters))
         if self._cached is None or self._cached[0] != key:
-            self._cached = (key, self._position_bias())
+            self._cached = (key, self.compute_position_bias())
         return self._cached[1]
 
-    def _position_bias(self) -> Tensor:
+    def compute_position_bias(self) -> Tensor:
+        """The same, computed anew."""
         with torch.autocast(self.masks.device.type, enabled=False):
             table = self.cpb_mlp(self.coordinates).flatten(0, 1)            # ((2w-1)^2, h)
             bias = 16 * torch.sigmoid(table[self.index])                    # (n, n, h)

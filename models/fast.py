@@ -1,0 +1,128 @@
+"""The recursion on the CPU without gradients, by the kernels of models/native: several times faster than plain PyTorch and
+in the memory of about five feature maps. The same function up to float32 rounding; each picture of a batch on its own.
+
+Maps lie row by row, each row with all its channels: (B, H, D, S), S = W rounded up to whole vectors.
+`Recursion.of(model, x)` is None where the kernels do not apply: then the modules run as they are.
+"""
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from models import native_library
+from models.swin2sr import MAX_LOGIT_SCALE, SwinBlock
+from models.unetpp import ConvBlock
+
+if TYPE_CHECKING:
+    from models.hvr import HVR
+
+WINDOW = 8  # side of the windows that the kernels know
+
+
+def _conv_block(block: ConvBlock) -> list[Tensor]:
+    first, norm1, _, second, norm2, _ = block.conv
+    return [first.weight, norm1.weight, norm1.bias, second.weight, norm2.weight, norm2.bias]
+
+
+def _both(*modules: nn.Module) -> list[Tensor]:
+    return [tensor for module in modules for tensor in (module.weight, module.bias)]
+
+
+def _swin_block(block: SwinBlock) -> list[Tensor]:
+    a = block.attn
+    scale = a.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()
+    return [a.qkv.weight, a.q_bias, a.v_bias, scale, a.compute_position_bias(),
+            *_both(a.proj, block.norm1, block.mlp.fc1, block.mlp.fc2, block.norm2)]
+
+
+def parameters_in_order(model: HVR) -> list[Tensor]:
+    """What native/weights.h takes, in its order."""
+    L, H = model.L_net_model, model.H_net_model
+    tensors = _both(model.embed_layer.embedding)
+    for block in (L.conv0_0, L.conv1_0, L.conv2_0, L.conv0_1, L.conv1_1, L.conv0_2):
+        tensors += _conv_block(block)
+    tensors += _both(L.final_conv, H.patch_embed.proj, H.patch_embed.norm)
+    for layer in H.layers:
+        for block in layer.residual_group.blocks:
+            tensors += _swin_block(block)
+        tensors += _both(layer.conv, layer.patch_embed.proj)
+    return [t.detach().float().contiguous() for t in tensors + _both(H.norm, H.conv_after_body, model.head_layer.embedding)]
+
+
+def dimensions(model: HVR) -> native_library.Dims:
+    """The sizes of the network."""
+    first = model.L_net_model.conv0_0.conv
+    layers = [layer.residual_group.blocks for layer in model.H_net_model.layers]
+    dims = native_library.Dims(
+        D=model.z_dims, E=model.embed_layer.embedding.out_channels, f=first[0].out_channels, groups=first[1].num_groups,
+        hidden=layers[0][0].mlp.fc1.out_features, layers=len(layers), tanh=int(model.normalize_one_to_one))
+    for i, blocks in enumerate(layers):
+        dims.depths[i], dims.heads[i] = len(blocks), blocks[0].attn.num_heads
+    return dims
+
+
+def supported(model: HVR, lib: ctypes.CDLL) -> bool:
+    """Whether the kernels can run a network of these sizes."""
+    layers = [layer.residual_group.blocks for layer in model.H_net_model.layers]
+    if not 0 < len(layers) <= native_library.MAX_LAYERS or not all(len(blocks) for blocks in layers):
+        return False
+    d = dimensions(model)
+    heads = [blocks[0].attn.num_heads for blocks in layers]
+    return (layers[0][0].attn.window == WINDOW and d.D % 4 == d.f % 4 == d.hidden % 4 == 0
+            and all(lib.hvr_supported_head(d.D // h) for h in heads))
+
+
+class Recursion:
+    """L and H steps on the latents of images x (B, 3, H, W), H and W multiples of 8. Set zH and zL before the first step."""
+
+    def __init__(self, model: HVR, x: Tensor, lib: ctypes.CDLL) -> None:
+        B, _, self.H, self.W = x.shape
+        self.lib, self.dims, self.threads = lib, dimensions(model), torch.get_num_threads()
+        tensors = parameters_in_order(model)
+        pointers = (ctypes.c_void_p * len(tensors))(*(t.data_ptr() for t in tensors))
+        self.weights = ctypes.c_void_p(lib.hvr_pack(ctypes.byref(self.dims), pointers))
+        self.x = x.contiguous()
+        lanes = lib.hvr_lanes()
+        shape = (B, self.H, model.z_dims, -(-self.W // lanes) * lanes)
+        self.zH, self.zL = torch.empty(shape), torch.empty(shape)
+        size = lib.hvr_workspace(ctypes.byref(self.dims), self.H, self.W, self.threads)
+        self.memory = torch.empty(size + 16)
+        self.aligned = self.memory.data_ptr() + -self.memory.data_ptr() % 64
+
+    def __del__(self) -> None:
+        if weights := getattr(self, "weights", None):
+            self.lib.hvr_free(weights)
+
+    @staticmethod
+    def of(model: HVR, x: Tensor) -> Recursion | None:
+        """For CPU float32 images where no gradients are wanted, or None."""
+        if (torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
+                or torch.compiler.is_compiling() or next(model.parameters()).device.type != "cpu" or x.numel() == 0):
+            return None
+        lib = native_library.library()
+        return Recursion(model, x, lib) if lib is not None and supported(model, lib) else None
+
+    def set(self, name: str, z: Tensor) -> None:
+        """name zH or zL: take over z (B, D, H, W)."""
+        getattr(self, name)[..., : self.W].copy_(z.permute(0, 2, 1, 3))
+
+    def get(self, name: str) -> Tensor:
+        """zH or zL as (B, D, H, W): a view that the next step changes."""
+        return getattr(self, name)[..., : self.W].permute(0, 2, 1, 3)
+
+    def step(self, kind: str) -> None:
+        """One L step (changes zL) or H step (changes zH)."""
+        for x, zH, zL in zip(self.x, self.zH, self.zL, strict=True):
+            self.lib.hvr_step(self.weights, kind.encode(), x.data_ptr(), zH.data_ptr(), zL.data_ptr(), self.H, self.W,
+                              self.aligned, self.threads)
+
+    def head(self, height: int, width: int) -> Tensor:
+        """The image (B, 3, height, width) of zH, its upper left part, in the model's range."""
+        out = torch.empty(len(self.zH), 3, height, width)
+        for image, zH in zip(out, self.zH, strict=True):
+            self.lib.hvr_head(self.weights, zH.data_ptr(), self.H, self.W, image.data_ptr(), height, width, self.aligned,
+                              self.threads)
+        return out

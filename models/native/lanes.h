@@ -1,0 +1,81 @@
+// Vectors of LANES float32 numbers (compiler extension of gcc and clang: any instruction set), and their exp2 and erf.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+#ifndef HVR_LANES
+#if defined(__AVX512F__)
+#define HVR_LANES 16
+#elif defined(__AVX__)
+#define HVR_LANES 8
+#else
+#define HVR_LANES 4
+#endif
+#endif
+
+namespace hvr {
+
+constexpr int LANES = HVR_LANES;
+typedef float V __attribute__((vector_size(LANES * 4)));
+typedef int32_t VI __attribute__((vector_size(LANES * 4)));
+typedef double VD __attribute__((vector_size(LANES * 8)));
+typedef float Unaligned __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+
+inline V load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
+inline void store(float* p, V v) { *reinterpret_cast<Unaligned*>(p) = v; }
+inline V all(float s) { return s - V{}; }
+inline V max(V a, V b) { return a > b ? a : b; }
+inline V min(V a, V b) { return a < b ? a : b; }
+inline V leaky(V v) { return max(v, v * 0.01f); }
+inline long round_up(long n, long multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+inline V square_root(V v) {
+    V r;
+    for (int i = 0; i < LANES; i++) r[i] = __builtin_sqrtf(v[i]);
+    return r;
+}
+
+// 2^x for x <= 0, relative error below 2e-7; the smallest normal number for x < -126.
+inline V exp2(V x) {
+    const V magic = all(12582912.f);  // 1.5 * 2^23: adding it rounds to an integer held in the low bits
+    x = max(x, all(-126.f));
+    V t = x + magic;
+    V f = x - (t - magic);            // in [-1/2, 1/2]
+    V p = all(1.5352975e-4f);
+    p = p * f + 1.3398874e-3f;
+    p = p * f + 9.6184373e-3f;
+    p = p * f + 5.5503324e-2f;
+    p = p * f + 2.4022648e-1f;
+    p = p * f + 6.9314720e-1f;
+    p = p * f + 1.f;
+    VI bits;
+    std::memcpy(&bits, &t, sizeof bits);
+    VI value;
+    std::memcpy(&value, &p, sizeof value);
+    value += bits << 23;
+    std::memcpy(&p, &value, sizeof p);
+    return p;
+}
+
+// The error function, absolute error below 5e-7 (rational approximation on [-4, 4]).
+inline V erf(V x) {
+    x = max(min(x, all(4.f)), all(-4.f));
+    V s = x * x;
+    V p = all(-2.72614225801306e-10f);
+    p = p * s + 2.77068142495902e-08f;
+    p = p * s - 2.10102402082508e-06f;
+    p = p * s - 5.69250639462346e-05f;
+    p = p * s - 7.34990630326855e-04f;
+    p = p * s - 2.95459980854025e-03f;
+    p = p * s - 1.60960333262415e-02f;
+    V q = all(-1.45660718464996e-05f);
+    q = q * s - 2.13374055278905e-04f;
+    q = q * s - 1.68282697438203e-03f;
+    q = q * s - 7.37332916720468e-03f;
+    q = q * s - 1.42647390514189e-02f;
+    return x * p / q;
+}
+
+inline V gelu(V x) { return 0.5f * x * (1.f + erf(x * 0.70710678f)); }
+
+}  // namespace hvr
