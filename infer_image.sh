@@ -25,18 +25,24 @@ if [[ $# -gt 0 && "$1" != -* ]]; then
   fi
 fi
 
-case " $* " in
-  *" -h "* | *" --help "*)
-    sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
-    echo
-    export HVR_SKIP_SETUP=1 # help needs no packages
-    ;;
-esac
-python=$(bash "$project/setup_env.sh")
+photos=(--input_path "$INPUT_PATH")
+setup=()
+for option in "$@"; do
+  case "$option" in
+    -h | --help)
+      sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+      echo
+      export HVR_SKIP_SETUP=1 # help needs no packages
+      ;;
+    --benchmark*) photos=() setup=(--metrics) ;; # benchmarks bring their own photos
+    --target_path*) setup=(--metrics) ;;
+  esac
+done
+python=$(bash "$project/setup_env.sh" ${setup[@]+"${setup[@]}"}) # that way for bash 3.2 of macOS: an empty list is no error
 exec "$python" "$project/infer_image.py" \
   --config_path "$CONFIG_PATH" \
   --weights_path "$WEIGHTS_PATH" \
-  --input_path "$INPUT_PATH" \
+  ${photos[@]+"${photos[@]}"} \
   --output_dir "$OUTPUT_DIR" \
   --device "$DEVICE" \
   "$@"
