@@ -1,0 +1,65 @@
+"""Ctrl-C and SIGTERM: finish the batch, save, and say how to go on, instead of dying in the middle."""
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; what it has done is saved. `signal_name` is SIGINT or SIGTERM."""
+
+    def __init__(self, signal_name: str) -> None:
+        super().__init__(f"stopped by {signal_name}")
+        self.signal_name = signal_name
+
+
+class StopRequest:
+    """Within `with StopRequest() as stop:` the first SIGINT or SIGTERM only sets `stop.signal_name`.
+
+    In `with stop.at_once():` (work that may be thrown away) it raises Interrupted instead. A second Ctrl-C acts as
+    usual.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.signal_name: str | None = None
+        self._raise = False
+        self._process = os.getpid()
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> StopRequest:
+        self._before = {number: signal.signal(number, self._handle) for number in self.SIGNALS}
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """A block that a signal ends immediately, by Interrupted."""
+        if self.signal_name is not None:
+            raise Interrupted(self.signal_name)
+        self._raise = True
+        try:
+            yield
+        finally:
+            self._raise = False
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a forked loader worker: its parent finishes the batch and then ends it
+            return
+        again, self.signal_name = self.signal_name is not None, signal.Signals(number).name
+        if again and number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt
+        if self._raise:
+            raise Interrupted(self.signal_name)
+        if not again:
+            print(f"\n{self.signal_name}: finishing this batch, then saving (Ctrl-C again: stop without saving)",
+                  file=sys.stderr, flush=True)

@@ -1,0 +1,75 @@
+"""Running means of what the steps return, kept on the device and read only when a log line is due."""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from engine.launch import Ranks
+
+
+class NonFiniteError(ValueError):
+    """A loss or gradient that is infinite or not a number; the message names the step and the photos."""
+
+
+class LossMeter:
+    """Sums of the values of the steps since the last reading, without waiting for the GPU in between."""
+
+    def __init__(self, names: Sequence[str], device: torch.device) -> None:
+        self.names = tuple(names)
+        self._sums = torch.zeros(len(names) + 1, device=device)           # of the values; the number of steps
+        self._first_bad = torch.full((), -1, dtype=torch.int64, device=device)
+        self._bad_values = torch.zeros(len(names), device=device)         # those of that step
+        self._recent: list[tuple[int, list[str]]] = []                    # step, image ids, since the last check
+
+    def add(self, values: Tensor, step: int, image_ids: list[str], tolerate: bool = False) -> None:
+        """Take in one step's values (len(names),). Values that are not finite count as no step.
+
+        tolerate: they are no error either (fp16 scaling has left the optimizer step out).
+        """
+        finite = values.isfinite().all()
+        row = torch.cat([values, values.new_ones(1)])
+        self._sums += torch.where(finite, row, torch.zeros_like(row))
+        if not tolerate:
+            first = ~finite & (self._first_bad < 0)
+            self._first_bad = torch.where(first, step, self._first_bad)
+            self._bad_values = torch.where(first, values, self._bad_values)
+        self._recent.append((step, image_ids))
+
+    def read(self, ranks: Ranks) -> dict[str, float]:
+        """Sums over the steps since the last reading and over the ranks, with "count"; starts anew."""
+        *sums, count = ranks.sum(self._sums).tolist()
+        self._sums.zero_()
+        return {**dict(zip(self.names, sums, strict=True)), "count": count}
+
+    def problem(self) -> str | None:
+        """What was not finite since the last call, in words; None where all was well. Waits for the device."""
+        step, recent = int(self._first_bad), self._recent
+        self._recent = []
+        if step < 0:
+            return None
+        ids = next((ids for number, ids in recent if number == step), [])
+        values = ", ".join(f"{name} {value:.4g}" for name, value in zip(self.names, self._bad_values.tolist(), strict=True))
+        return f"step {step}: {values}; image ids: {', '.join(ids)}"
+
+    def state(self) -> Tensor:
+        """The sums since the last reading, for a checkpoint."""
+        return self._sums.cpu().clone()
+
+    def load_state(self, state: Tensor) -> None:
+        """Continue from `state()`."""
+        if state.shape == self._sums.shape:
+            self._sums.copy_(state)
+
+
+def add_up(sums: dict[str, float], more: dict[str, float]) -> dict[str, float]:
+    """Sum by name."""
+    return {name: sums.get(name, 0.0) + value for name, value in more.items()}
+
+
+def means(sums: dict[str, float]) -> dict[str, float]:
+    """Sums with their "count" -> means; nan where nothing was counted."""
+    count = sums.get("count", 0.0)
+    return {name: value / count if count else math.nan for name, value in sums.items() if name != "count"}

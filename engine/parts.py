@@ -1,0 +1,56 @@
+"""What a training is made of: network, optimizer, loss, loaders, built from the config on every rank."""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from accelerate import Accelerator
+
+from data.loading import build_loader
+from engine.ema import WeightAverage
+from engine.launch import Ranks
+from engine.step import SupervisedStep
+from exp_config import Config
+from losses.total import TotalLoss
+from models import HVR
+
+
+@dataclass
+class Parts:
+    """What a training is made of, the same on every rank but for its share of the photos."""
+
+    accelerator: Accelerator
+    ranks: Ranks
+    model: HVR
+    optimizer: torch.optim.Optimizer
+    step: SupervisedStep
+    average: WeightAverage | None
+    train_loader: torch.utils.data.DataLoader
+    val_loader: torch.utils.data.DataLoader
+
+
+def build_parts(config: Config, accelerator: Accelerator, ranks: Ranks) -> Parts:
+    """Network with fresh weights of config.seed, AdamW, loss and loaders. ValueErrors say what cannot be had."""
+    with accelerator.local_main_process_first():  # it fetches or caches what the others then find
+        train_loader = build_loader(config, True, ranks.rank, ranks.world)
+        val_loader = build_loader(replace_workers(config), False, ranks.rank, ranks.world)
+        loss = TotalLoss(config.loss_weight, exposure_mean=config.exposure_mean, device=accelerator.device,
+                         normalize_one_to_one=config.normalize_one_to_one, lpips_required=config.lpips_required)
+    if len({tuple(weights) for weights in ranks.gather(loss.weights)}) > 1:
+        raise ValueError(f"the processes do not have the same losses: {ranks.gather(dict(loss.missing))}; make the missing "
+                         "weights available on every machine")
+    torch.manual_seed(config.seed)
+    model = HVR.from_config(config).to(accelerator.device)
+    torch.manual_seed(config.seed + 1 + ranks.rank)  # from here on no rank draws what another one draws
+    average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
+    fused = accelerator.device.type in ("cpu", "cuda")
+    network, optimizer = accelerator.prepare(model, torch.optim.AdamW(model.parameters(), config.learning_rate, fused=fused))
+    step = SupervisedStep(accelerator, model, network, optimizer, loss, supervision_steps=config.hvr_n_supervision,
+                          max_grad_norm=config.max_grad_norm, compile=config.compile, average=average)
+    return Parts(accelerator, ranks, model, optimizer, step, average, train_loader, val_loader)
+
+
+def replace_workers(config: Config) -> Config:
+    """Validation needs fewer loader processes: they stay alive beside those of the training."""
+    return replace(config, num_workers=math.ceil(config.num_workers / 2))

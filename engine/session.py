@@ -1,0 +1,153 @@
+"""A training from the command line to its end: new or resumed, alone or one of several processes."""
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from engine import checkpoints, runs
+from engine.checkpoints import BEST, LATEST, CheckpointError, Progress
+from engine.interruption import Interrupted, StopRequest
+from engine.launch import Ranks, start_accelerator
+from engine.parts import Parts, build_parts
+from engine.tracking import Tracker
+from engine.training import Training
+from exp_config import Config
+from models.weights import load_state, read_weights
+
+logger = logging.getLogger(__name__)
+
+NETWORK_FIELDS = ("z_dims", "embed_dims", "unet_init_features", "unet_num_groups", "swin_depths", "swin_num_heads",
+                  "swin_window_size", "swin_mlp_ratio", "normalize_one_to_one")
+
+
+@dataclass
+class Start:
+    """Where a run lives and what it starts from; `state` is that of the checkpoint resumed from."""
+
+    run: Path
+    run_id: str
+    state: dict[str, Any] | None = None
+
+
+def run_training(config: Config, *, resume_from: str | None = None, init_weights: str | None = None,
+                 arguments: Sequence[str] = ()) -> None:
+    """Train as `config` says, in a new run folder or on from a checkpoint folder.
+
+    init_weights: a weights file to start a new run from. arguments: the command line, for telling how to resume.
+    Raises ValueErrors that say what is wrong, and Interrupted after Ctrl-C or SIGTERM.
+    """
+    accelerator = start_accelerator(config)
+    ranks = Ranks(accelerator)
+    logging.getLogger().setLevel(logging.INFO if ranks.is_main else logging.ERROR)
+    parts = build_parts(config, accelerator, ranks)
+    if init_weights is not None and resume_from is None:
+        load_state(parts.model, read_weights(init_weights), init_weights)
+        if parts.average is not None:
+            parts.average.restart()
+    claim: list[TextIO] = []  # keeps the run folder's lock to the end
+    start = ranks.on_main(lambda: _find_start(config, resume_from, claim))
+    progress = Progress() if start.state is None else restore(config, parts, start.state)
+    tracker = Tracker(start.run, start.run_id, config, progress.history_lines) if ranks.is_main else None
+    if ranks.is_main:
+        config.to_json(start.run / "config.json")
+        logger.info("%s %s: %s, %d process(es), %s", "resuming" if start.state else "training", start.run,
+                    accelerator.device, ranks.world, config.autocast_dtype if config.autocast_dtype != "no" else "float32")
+    try:
+        with StopRequest() as stop:
+            training = Training(config, parts, start.run, tracker, stop, progress)
+            if start.state is not None:
+                training.load_rank_state(start.state["ranks"])
+            training.run()
+    except (Interrupted, KeyboardInterrupt):
+        if ranks.is_main:
+            print(f"resume with:\n  {resume_command(arguments, start.run / LATEST, ranks.world)}", file=sys.stderr)
+        raise
+    finally:
+        if tracker is not None:
+            tracker.close()
+    if ranks.is_main:
+        logger.info("done: %s holds the weights of the lowest validation loss, %.4f", start.run / BEST, progress.best_loss)
+
+
+def _find_start(config: Config, resume_from: str | None, claim: list[TextIO]) -> Start:
+    """On the main process: make or claim the run folder, and read the checkpoint to resume from."""
+    if resume_from is None:
+        run = runs.new_run_folder(config)
+        claim.append(runs.lock(run))
+        return Start(run, runs.run_id(run))
+    folder = runs.find_checkpoint(resume_from)
+    own = runs.run_folder_of(folder)
+    if own is not None:
+        claim.append(runs.lock(own))
+        for name in (LATEST, BEST):
+            checkpoints.repair(own / name)
+    state = checkpoints.load(folder)
+    saved = Config.from_json(folder / "config.json")
+    check_same_network(config, saved, folder)
+    for name, value in vars(config).items():
+        if value != getattr(saved, name) and name not in ("exp_name", "checkpoint_dir"):
+            logger.warning("setting changed since the checkpoint: %s = %r, was %r", name, value, getattr(saved, name))
+    if own is None:  # a checkpoint that was copied elsewhere goes on in a new run folder
+        own = runs.new_run_folder(config)
+        claim.append(runs.lock(own))
+    return Start(own, runs.run_id(own), state)
+
+
+def check_same_network(config: Config, saved: Config, folder: Path) -> None:
+    """Raise CheckpointError where `config` describes another network than the checkpoint's: some fields change the
+    function without changing the shape of any weight."""
+    changed = [f"{name} = {getattr(config, name)!r}, in the checkpoint {getattr(saved, name)!r}"
+               for name in NETWORK_FIELDS if getattr(config, name) != getattr(saved, name)]
+    if changed:
+        raise CheckpointError(f"{folder} is of another network: {'; '.join(changed)}. Resume with the config that it was "
+                              f"trained with: --config_path {folder / 'config.json'}")
+
+
+def restore(config: Config, parts: Parts, state: dict[str, Any]) -> Progress:
+    """Put a checkpoint's state into the parts of a run; -> its progress."""
+    progress: Progress = state["progress"]
+    load_state(parts.model, state["model"], "the checkpoint")
+    parts.optimizer.load_state_dict(state["optimizer"])
+    if parts.accelerator.scaler is not None and state["scaler"] is not None:
+        parts.accelerator.scaler.load_state_dict(state["scaler"])
+    if parts.average is not None:
+        if state["average"] is None:
+            parts.average.restart()
+            logger.warning("the checkpoint has no averaged weights: the average starts anew from its weights")
+        else:
+            parts.average.load_state_dict(state["average"])
+    photos = config.batch_size * config.gradient_accumulation_steps * parts.ranks.world
+    if progress.photos_per_step != photos:
+        logger.warning("a step has %d photos now, %d in the checkpoint: the numbers will differ from an unbroken run's",
+                       photos, progress.photos_per_step)
+        progress.batch = progress.batch * progress.photos_per_step // photos
+    return progress
+
+
+def resume_command(arguments: Sequence[str], checkpoint: Path, world: int) -> str:
+    """The command line that goes on from `checkpoint`: the present one, with what only a new run needs left out."""
+    kept: list[str] = []
+    skip = False
+    for argument in arguments:
+        if skip:
+            skip = False
+        elif argument in ("--resume_from_checkpoint", "--init_weights"):
+            skip = True
+        elif not argument.startswith(("--resume_from_checkpoint=", "--init_weights=")):
+            kept.append(argument)
+    if world == 1:
+        launcher = ["python"]
+    elif torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU", "false").lower() != "true":
+        launcher = ["accelerate", "launch", "--num_processes", str(world)]
+    else:
+        launcher = ["ACCELERATE_USE_CPU=true", "torchrun", "--nproc_per_node", str(world)]
+    return shlex.join([*launcher, *kept, "--resume_from_checkpoint", str(checkpoint)]).replace("'ACCELERATE_USE_CPU=true'",
+                                                                                              "ACCELERATE_USE_CPU=true")

@@ -1,0 +1,80 @@
+"""One training step: deep supervision over a batch of photos, exact under gradient accumulation.
+
+Letters: B photos of a micro-batch, K micro-batches of a step, N supervision steps.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from data.loading import PairBatch
+from engine.ema import WeightAverage
+from losses.total import TotalLoss
+from models import HVR
+
+TOTAL, GRAD_NORM = "loss", "grad_norm"
+
+
+class SupervisedStep:
+    """`step(batches)` trains on K micro-batches of B photos as on one batch of K * B.
+
+    A supervision step n is: for each micro-batch forward, loss / K, backward; then one optimizer step with the clipped
+    sum of gradients. All micro-batches finish supervision step n before any begins n + 1, because the optimizer step lies
+    between; so K carried states stand side by side, and of each graph only one is alive at a time.
+    """
+
+    def __init__(self, accelerator: Accelerator, model: HVR, network: nn.Module, optimizer: torch.optim.Optimizer,
+                 loss: TotalLoss, *, supervision_steps: int, max_grad_norm: float, compile: bool = False,
+                 average: WeightAverage | None = None) -> None:
+        """model: the bare network; network, optimizer: as accelerate prepared them. max_grad_norm 0: no clipping."""
+        self.accelerator, self.model, self.network, self.optimizer = accelerator, model, network, optimizer
+        self.loss, self.average = loss, average
+        self.N = max(supervision_steps, 1)
+        self.max_grad_norm = max_grad_norm or float("inf")
+        self.names = (TOTAL, *loss.weights, GRAD_NORM)  # of the values that a call returns
+        self.skipped = 0                                # optimizer steps in a row that fp16 scaling left out
+        self._forward = torch.compile(network) if compile else network
+
+    def __call__(self, batches: Sequence[PairBatch]) -> Tensor:
+        """Train on the micro-batches (equal sizes): -> means over micro-batches and supervision steps, (len(names),).
+
+        The result stays on the device; nothing here waits for a GPU.
+        """
+        pairs = [unpack(batch, self.model, self.accelerator.device) for batch in batches]
+        states = [self.model.initial_state(low, seeds=batch["state_seed"])
+                  for (low, _), batch in zip(pairs, batches, strict=True)]
+        sums = torch.zeros(len(self.names), device=self.accelerator.device)
+        for _ in range(self.N):
+            for k, (low, normal) in enumerate(pairs):
+                last = k == len(pairs) - 1
+                with nullcontext() if last else self.accelerator.no_sync(self.network):
+                    state, output = self._forward(low, states[k])
+                    total, parts = self.loss(output, normal, low)
+                    self.accelerator.backward(total / len(pairs))
+                states[k] = state.detach()
+                sums[:-1] += torch.stack([total.detach(), *parts.values()]) / len(pairs)
+            sums[-1] += self._update()
+        return sums / self.N
+
+    def _update(self) -> Tensor:
+        """Clip, take the optimizer step, clear the gradients: -> the gradients' norm before clipping."""
+        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), self.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if getattr(self.optimizer, "step_was_skipped", False):
+            self.skipped += 1
+        else:
+            self.skipped = 0
+            if self.average is not None:
+                self.average.update()
+        return norm.detach()
+
+
+def unpack(batch: PairBatch, model: HVR, device: torch.device) -> tuple[Tensor, Tensor]:
+    """uint8 batch of the loader -> (low, normal) (B, 3, H, W) float32 in the model's range, on the device."""
+    low, normal = (batch[name].to(device, non_blocking=True).float().div_(255) for name in ("low", "normal"))
+    return model.to_model_range(low), model.to_model_range(normal)

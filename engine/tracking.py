@@ -1,0 +1,132 @@
+"""What a run reports: history.jsonl in its folder, and wandb where it is wanted and installed."""
+from __future__ import annotations
+
+import json
+import logging
+import netrc
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from exp_config import Config
+
+logger = logging.getLogger(__name__)
+
+HISTORY_FILE = "history.jsonl"
+TRUE = ("true", "1", "yes", "on", "y", "t")
+
+
+def wandb_mode(environ: Mapping[str, str]) -> Literal["off", "offline", "online"]:
+    """What the variables ask for: off by WANDB_DISABLED=true or WANDB_MODE=disabled, else offline, the default.
+
+    WANDB_MODE=online needs a key (WANDB_API_KEY, or `wandb login` once): without one it would ask on the terminal, so it
+    is offline then, with a warning.
+    """
+    mode = environ.get("WANDB_MODE", "").strip().lower() or "offline"
+    if environ.get("WANDB_DISABLED", "").strip().lower() in TRUE or mode == "disabled":
+        return "off"
+    if mode in ("online", "shared", "run"):
+        if environ.get("WANDB_API_KEY") or _has_login(environ):
+            return "online"
+        logger.warning("WANDB_MODE=%s, but there is no key: logging offline. Run `wandb login` once or set WANDB_API_KEY; "
+                       "`wandb sync` sends the run later", mode)
+    elif mode not in ("offline", "dryrun"):
+        logger.warning("WANDB_MODE=%s is not known; expected online, offline or disabled. Logging offline", mode)
+    return "offline"
+
+
+def _has_login(environ: Mapping[str, str]) -> bool:
+    """Whether `wandb login` has left a key in the netrc file."""
+    host = environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("//")[-1].strip("/").split(":")[0]
+    try:
+        return netrc.netrc(environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+class History:
+    """history.jsonl: one line per report, {"kind", "step", "epoch", ..numbers..}. A resumed run continues it exactly."""
+
+    def __init__(self, run: Path, lines: int) -> None:
+        """Keep the first `lines` lines of an earlier start; later ones belong to work that is done again."""
+        path = run / HISTORY_FILE
+        kept = path.read_text(encoding="utf-8").splitlines(keepends=True)[:lines] if path.is_file() else []
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text("".join(kept), encoding="utf-8")
+        os.replace(temporary, path)
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed by close)
+        self.lines = len(kept)
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+        self.lines += 1
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Tracker:
+    """Reports of one run, made by the main process alone; wandb's troubles never end a training."""
+
+    def __init__(self, run: Path, run_id: str, config: Config, history_lines: int) -> None:
+        self.history = History(run, history_lines)
+        self._wandb = _start_wandb(run, run_id, config)
+
+    def report(self, kind: str, step: int, epoch: int, numbers: Mapping[str, float],
+               speed: float | None = None) -> None:
+        """`numbers` of this step and (1-based) epoch; names in wandb are `kind/name`. speed: images per second."""
+        record: dict[str, Any] = {"kind": kind, "step": step, "epoch": epoch, **numbers}
+        if speed is not None:
+            record["images_per_second"] = round(speed, 2)
+        self.history.add(record)
+        self._log({"step": step, "epoch": epoch} | {f"{kind}/{k}": v for k, v in record.items() if k not in
+                                                   ("kind", "step", "epoch")})
+
+    def pictures(self, step: int, files: Mapping[str, Path]) -> None:
+        """Pictures by caption, for wandb."""
+        if self._wandb is None or not files:
+            return
+        import wandb
+
+        self._log({"step": step} | {f"pictures/{name}": wandb.Image(str(file)) for name, file in files.items()})
+
+    def close(self) -> None:
+        """End the reports; an offline run can be sent by `wandb sync`."""
+        self.history.close()
+        if self._wandb is not None:
+            try:
+                self._wandb.finish(quiet=True)
+            except Exception as error:
+                logger.warning("wandb could not end its run: %s", error)
+
+    def _log(self, values: Mapping[str, Any]) -> None:
+        if self._wandb is None:
+            return
+        try:
+            self._wandb.log(dict(values))
+        except Exception as error:
+            logger.warning("wandb stopped working (%s: %s); the training goes on without it", type(error).__name__, error)
+            self._wandb = None
+
+
+def _start_wandb(run: Path, run_id: str, config: Config) -> Any:
+    """The wandb run, or None: switched off, not installed, or failed to start."""
+    mode = wandb_mode(os.environ)
+    if mode == "off":
+        return None
+    try:
+        import wandb
+    except ImportError:
+        logger.warning("wandb is not installed, so nothing is logged there; WANDB_DISABLED=true silences this")
+        return None
+    try:
+        started = wandb.init(project=config.project_name, name=run.name, id=run_id, resume="allow", dir=str(run), mode=mode,
+                             config=asdict(config), settings=wandb.Settings(console="off", quiet=True))
+        started.define_metric("*", step_metric="step")  # a resumed run repeats steps: wandb's own counter would drop them
+        return started
+    except Exception as error:
+        logger.warning("wandb could not start (%s: %s); the training goes on without it", type(error).__name__, error)
+        return None
