@@ -1,0 +1,176 @@
+"""One function that enhances a picture, whatever its kind: `enhance(model, image)`; and where and how exactly it computes.
+
+Example:
+    from engine.enhancement import choose_device, enhance
+    from models import load_pretrained
+
+    model = load_pretrained("checkpoint/config.json", "checkpoint/HVR.safetensors", choose_device("auto"))
+    bright = enhance(model, dark)        # dark: (H, W, 3) RGB, uint8, uint16, or float in [0, 1]; bright is of the same kind
+"""
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models import HVR
+
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # and "auto"
+OUT_OF_RANGE = 1e-3   # values in [0, 1] may stick out by so much (rounding of whoever made them); they are clipped
+
+Picture = TypeVar("Picture", np.ndarray, Tensor)
+logger = logging.getLogger(__name__)
+
+
+class ImageError(ValueError):
+    """A picture that cannot be enhanced: wrong type, shape or values."""
+
+
+class DeviceError(ValueError):
+    """A device or precision that this machine does not have."""
+
+
+class EnhancementError(RuntimeError):
+    """The network could not give a picture: memory, or numbers that ran out of range."""
+
+
+def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0, T: int | None = None,
+            C: int | None = None, N: int | None = None, precision: str = "auto") -> Picture:
+    """Enhance a dark picture, on the device of `model`; the result has the kind, type, shape and range of `image`.
+
+    image: numpy (H, W, 3) RGB, uint8, uint16 (full range) or float in [0, 1]; or a float tensor (B, 3, H, W) in [0, 1].
+    seed: of the initial latents; the same photo and seed give the same picture, in any batch.
+    strength: 1 is the network's picture, 0 the input, between them a blend.
+    T, C, N: numbers of L steps, H steps and supervision steps; None: the model's.
+    precision: "fp32", "bf16", "fp16", or "auto": bf16 for 8-bit pictures on a GPU that has it, fp32 otherwise.
+
+    Raises ImageError naming what was found and expected, EnhancementError when the network fails on this picture,
+    DeviceError for an unknown precision.
+    """
+    if not 0 <= strength <= 1:
+        raise ImageError(f"strength = {strength!r}; expected a number in [0, 1]")
+    device = next(model.parameters()).device
+    dtype = autocast_dtype(precision, device, eight_bit=isinstance(image, np.ndarray) and image.dtype == np.uint8)
+    if isinstance(image, Tensor):
+        dark = _check_tensor(image).to(device, torch.float32).clamp(0, 1)
+    elif isinstance(image, np.ndarray):
+        dark = _to_batch(image, device)
+    else:
+        raise ImageError(f"an image of type {type(image).__name__}; expected a numpy array or a torch tensor")
+    bright = model.to_unit_range(_sample(model, model.to_model_range(dark), dtype, seed, T, C, N)).clamp_(0, 1)
+    if strength < 1:
+        bright = torch.lerp(dark, bright, strength)
+    return bright.to(image.device, image.dtype) if isinstance(image, Tensor) else _to_array(bright, image.dtype)
+
+
+# --- device and precision ---
+
+def choose_device(name: str) -> torch.device:
+    """"auto" (a CUDA GPU, else Apple's, else the CPU), "cpu", "cuda", "cuda:1", "mps" -> the device, if it is there.
+
+    Under a launcher of several processes each one gets its own GPU. Raises DeviceError.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        name = "cuda" if gpus else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdigit())):
+        raise DeviceError(f"device {name!r}; expected auto, cpu, cuda, cuda:0, cuda:1, .. or mps")
+    if kind == "cuda" and not gpus:
+        raise DeviceError("PyTorch finds no CUDA GPU here; use --device cpu, or install its CUDA build and NVIDIA's driver")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("PyTorch finds no Apple GPU (mps) here; use --device cpu")
+    if kind != "cuda":
+        return torch.device(kind)
+    number = int(index) if index else int(os.environ.get("LOCAL_RANK", 0)) % gpus
+    if number >= gpus:
+        raise DeviceError(f"device cuda:{number}; the {gpus} GPU(s) here are " + ", ".join(f"cuda:{i}" for i in range(gpus)))
+    return torch.device("cuda", number)
+
+
+def autocast_dtype(precision: str, device: torch.device, eight_bit: bool = True) -> torch.dtype | None:
+    """The type to compute in; None is plain float32.
+
+    "auto" is bf16 only for pictures of 8 bits: the 8 significant bits of bf16 are fewer than a 16-bit file holds.
+    """
+    if precision == "auto":
+        bf16 = eight_bit and device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.bfloat16 if bf16 else None
+    if precision not in PRECISIONS:
+        raise DeviceError(f"precision {precision!r}; expected auto, {', '.join(PRECISIONS)}")
+    return PRECISIONS[precision]
+
+
+# --- kinds of pictures ---
+
+def _check_tensor(image: Tensor) -> Tensor:
+    if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
+        raise ImageError(f"a tensor of shape {tuple(image.shape)}; expected (B, 3, H, W)")
+    if not image.is_floating_point():
+        raise ImageError(f"a tensor of {image.dtype}; expected floating point in [0, 1] (uint8 pictures go in as numpy arrays)")
+    low, high = (float(v) for v in torch.aminmax(image))
+    _check_range(low, high)
+    return image
+
+
+def _to_batch(image: np.ndarray, device: torch.device) -> Tensor:
+    """(H, W, 3) of any supported type -> float32 (1, 3, H, W) in [0, 1] on the device."""
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ImageError(f"an array of shape {image.shape}; expected (H, W, 3), RGB (repeat a gray channel three times)")
+    if image.dtype == np.uint16:
+        values = torch.from_numpy(image.astype(np.float32)).to(device).div_(65535)
+    elif image.dtype == np.uint8:
+        values = torch.from_numpy(np.require(image, requirements=["C", "W"])).to(device).float().div_(255)
+    elif np.issubdtype(image.dtype, np.floating):
+        _check_range(float(image.min()), float(image.max()))
+        values = torch.from_numpy(image.astype(np.float32)).to(device).clamp_(0, 1)
+    else:
+        raise ImageError(f"an array of {image.dtype}; expected uint8, uint16, or floating point in [0, 1]")
+    return values.permute(2, 0, 1)[None].contiguous()
+
+
+def _to_array(batch: Tensor, dtype: np.dtype) -> np.ndarray:
+    """float32 (1, 3, H, W) in [0, 1] -> (H, W, 3), integers rounded to nearest."""
+    values = batch[0].permute(1, 2, 0)
+    if dtype == np.uint8:
+        return values.mul(255).round_().to(torch.uint8).cpu().contiguous().numpy()
+    values = values.cpu().contiguous().numpy()
+    return np.round(values * 65535.0).astype(dtype) if dtype == np.uint16 else values.astype(dtype)
+
+
+def _check_range(low: float, high: float) -> None:
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ImageError("the image holds NaN or infinite values")
+    if low < -OUT_OF_RANGE or high > 1 + OUT_OF_RANGE:
+        hint = "; divide 8-bit values by 255" if high > 2 else "; [-1, 1] -> (x + 1) / 2" if low >= -1.01 else ""
+        raise ImageError(f"values from {low:.4g} to {high:.4g}; expected [0, 1]{hint}")
+
+
+# --- the network, within the memory there is ---
+
+def _sample(model: HVR, x: Tensor, dtype: torch.dtype | None, seed: int, T: int | None, C: int | None,
+            N: int | None) -> Tensor:
+    """The model's picture of x (B, 3, H, W) in its range, float32; with less memory and more time where it does not fit."""
+    autocast = torch.autocast(x.device.type, dtype) if dtype else contextlib.nullcontext()
+    try:
+        with autocast:
+            output = model.sample(x, T=T, C=C, N=N, seeds=seed)[1].float()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise EnhancementError(f"not enough memory for {x.shape[-1]}x{x.shape[-2]} pixels on {x.device}") from error
+    if not torch.isfinite(output).all():
+        advice = "use --precision fp32" if dtype else "do these weights belong to this network?"
+        raise EnhancementError(f"the network's output holds NaN or infinite values; {advice}")
+    return output
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: on a GPU, in torch's CPU allocator, or in numpy and Python."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in ("not enough memory", "out of memory")))

@@ -1,0 +1,107 @@
+"""Enhancing files one after the other. While the device computes a photo, one thread decodes the next and one encodes
+the last."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from data.images import MAX_MEGAPIXELS, Photo, PhotoError, read_photo, side_by_side, write_photo
+from engine.enhancement import EnhancementError, ImageError
+from engine.job_plan import Plan, Task
+
+logger = logging.getLogger(__name__)
+
+FORESEEN = (PhotoError, ImageError, EnhancementError)
+EnhancePixels = Callable[[np.ndarray], np.ndarray]  # (H, W, 3) uint8 or uint16 -> the same kind
+
+
+@dataclass
+class Summary:
+    """Numbers of photos written and skipped (already there), and the failed files with their reasons."""
+
+    written: int = 0
+    skipped: int = 0
+    failed: list[tuple[Path, str]] = field(default_factory=list)
+    interrupted: bool = False
+
+    def fail(self, path: Path, reason: str) -> None:
+        self.failed.append((path, reason))
+        logger.error("failed: %s: %s", path, reason)
+
+    def __str__(self) -> str:
+        there = " (already there; --overwrite makes them anew)" if self.skipped else ""
+        return f"{self.written} written, {self.skipped} skipped{there}, {len(self.failed)} failed"
+
+
+def run_job(plan: Plan, enhance_pixels: EnhancePixels, *, overwrite: bool = False,
+            max_megapixels: float = MAX_MEGAPIXELS) -> Summary:
+    """Enhance every photo of the plan. A file that fails is logged with its reason, and the rest goes on.
+
+    Photos whose outputs are all there are skipped unless `overwrite`. Ctrl-C ends the job once the photo being written is
+    complete; the summary then says `interrupted`.
+    """
+    summary = Summary()
+    for folder, reason in plan.unreadable:
+        summary.fail(folder, reason)
+    todo = [task for task in plan.tasks if overwrite or not all(target.exists() for target in task.targets())]
+    summary.skipped = len(plan.tasks) - len(todo)
+    with tqdm(total=len(todo), unit="photo", dynamic_ncols=True) as bar, ThreadPoolExecutor(1, "encode") as writer:
+        writing: tuple[Task, Future] | None = None
+        try:
+            for task, decoding in _decoded_ahead(todo, max_megapixels):
+                try:
+                    photo = decoding.result()
+                    bright = replace(photo, pixels=enhance_pixels(photo.pixels))
+                except Exception as error:  # one photo's trouble, of whatever kind, is not the others'
+                    summary.fail(task.source, _reason(error))
+                    bar.update()
+                    continue
+                _finish(writing, summary, bar)  # at most one photo waits to be written: memory stays bounded
+                writing = task, writer.submit(_write, task, photo, bright, overwrite)
+        except KeyboardInterrupt:
+            summary.interrupted = True
+        _finish(writing, summary, bar)
+    return summary
+
+
+def _decoded_ahead(tasks: Sequence[Task], max_megapixels: float) -> Iterator[tuple[Task, Future[Photo]]]:
+    """Each task with its photo; while the caller works on one, the next is being decoded."""
+    with ThreadPoolExecutor(1, "decode") as reader:
+        following: Future[Photo] | None = None
+        for number, task in enumerate(tasks):
+            decoding = following or reader.submit(read_photo, task.source, max_megapixels)
+            decoding.exception()  # waits: the next one starts when this one is done
+            if number + 1 < len(tasks):
+                following = reader.submit(read_photo, tasks[number + 1].source, max_megapixels)
+            yield task, decoding
+
+
+def _write(task: Task, photo: Photo, bright: Photo, overwrite: bool) -> None:
+    if overwrite or not task.output.exists():
+        write_photo(task.output, bright)
+    if task.compare is not None and (overwrite or not task.compare.exists()):
+        write_photo(task.compare, side_by_side(photo, bright))
+
+
+def _finish(writing: tuple[Task, Future] | None, summary: Summary, bar: tqdm) -> None:
+    if writing is None:
+        return
+    task, future = writing
+    try:
+        future.result()
+        summary.written += 1
+    except Exception as error:
+        summary.fail(task.source, _reason(error))
+    bar.update()
+
+
+def _reason(error: Exception) -> str:
+    """One line for the user; errors that nobody foresaw come with their type."""
+    lines = str(error).strip().splitlines() or ["no message"]
+    return lines[0] if isinstance(error, FORESEEN) else f"{type(error).__name__}: {lines[0]}"

@@ -1,0 +1,121 @@
+"""What an enhancement of files reads and where it writes, decided and checked before anything is written."""
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data.images import PHOTO_SUFFIXES, is_photo
+
+COMPARE_FOLDER = "compare"  # below the output folder: input and output side by side
+
+
+class JobError(ValueError):
+    """Paths that cannot be worked with; nothing was written."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One photo: `source` is enhanced into `output`, and side by side with its input into `compare` if there is one."""
+
+    source: Path
+    output: Path
+    compare: Path | None = None
+
+    def targets(self) -> list[Path]:
+        return [self.output] if self.compare is None else [self.output, self.compare]
+
+
+@dataclass
+class Plan:
+    """`ignored` counts other files by suffix; `unreadable` are folders that could not be looked into, with the reason."""
+
+    tasks: list[Task]
+    ignored: Counter[str] = field(default_factory=Counter)
+    unreadable: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def plan_job(input_path: Path, output_dir: Path, *, output_format: str | None = None, compare: bool = False,
+             contact_sheet: Path | None = None) -> Plan:
+    """The tasks for a photo, or for a folder with all folders below it; outputs keep names and sub-folders.
+
+    output_format: suffix of all outputs without its dot, "png" for example; None: each keeps its own.
+    Raises JobError where there is no input, where an output would lie over an input, or where two photos have one output.
+    """
+    if output_dir.exists() and not output_dir.is_dir():
+        raise JobError(f"--output_dir {output_dir} is a file; expected a folder (it is made where it does not exist)")
+    plan = Plan([])
+    if input_path.is_dir():
+        sources = _photos_below(input_path, output_dir, plan)
+    elif input_path.is_file():
+        if input_path.suffix.lower() not in PHOTO_SUFFIXES:
+            raise JobError(f"{input_path} is no photo by its name; known suffixes: {', '.join(PHOTO_SUFFIXES)}")
+        sources = {input_path: Path(input_path.name)}
+    else:
+        raise JobError(f"no file or folder {input_path} (current folder: {Path.cwd()})")
+    for source, name in sources.items():
+        name = name.with_suffix(f".{output_format}") if output_format else name
+        plan.tasks.append(Task(source, output_dir / name, output_dir / COMPARE_FOLDER / name if compare else None))
+    _check_targets(plan.tasks, contact_sheet)
+    return plan
+
+
+def _photos_below(folder: Path, output_dir: Path, plan: Plan) -> dict[Path, Path]:
+    """Photo -> its path relative to `folder`, sorted. Results of an earlier run below `folder` and hidden names are left
+    out."""
+    if output_dir.resolve() == folder.resolve():
+        raise JobError(f"--output_dir is the input folder {folder}; choose another one, so that no photo is written over")
+    earlier = output_dir.resolve()
+    found: list[Path] = []
+
+    def note(error: OSError) -> None:
+        plan.unreadable.append((Path(error.filename or folder), error.strerror or str(error)))
+
+    for place, folders, files in os.walk(folder, onerror=note):
+        here = Path(place)
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and (here / f).resolve() != earlier)
+        for file in sorted(files):
+            if is_photo(here / file):
+                found.append(here / file)
+            elif not file.startswith("."):
+                plan.ignored[Path(file).suffix.lower() or "without suffix"] += 1
+    if not found and not plan.unreadable:
+        others = f"; other files in it: {describe_ignored(plan.ignored)}" if plan.ignored else ""
+        raise JobError(f"no photos in {folder}; looked for {', '.join(PHOTO_SUFFIXES)} in it and below{others}")
+    return {path: path.relative_to(folder) for path in found}
+
+
+def describe_ignored(ignored: Counter[str]) -> str:
+    """For example "3 .heic, 1 .txt"."""
+    return ", ".join(f"{count} {suffix}" for suffix, count in ignored.most_common())
+
+
+def _check_targets(tasks: Iterable[Task], contact_sheet: Path | None) -> None:
+    """No target twice, none over an input: compared by what the file system says a path is, not by its spelling."""
+    inputs = {_identity(task.source): task.source for task in tasks}
+    owner: dict[Path, Path] = {}
+    for task in tasks:
+        for target in task.targets():
+            if owner.setdefault(target, task.source) != task.source:
+                raise JobError(f"{owner[target]} and {task.source} would both become {target}; rename one of them, or leave "
+                               "--output_format away")
+            if (identity := _identity(target)) in inputs:
+                raise JobError(f"{target} is the input {inputs[identity]} itself (by another path or a link); choose another "
+                               "--output_dir")
+    if contact_sheet is None:
+        return
+    if contact_sheet.suffix.lower() not in PHOTO_SUFFIXES or contact_sheet.is_dir():
+        raise JobError(f"--contact_sheet {contact_sheet}: expected a file name that ends in {', '.join(PHOTO_SUFFIXES)}")
+    if contact_sheet in owner or _identity(contact_sheet) in inputs:
+        raise JobError(f"--contact_sheet {contact_sheet} would be written over a photo; choose another name")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of what `path` leads to; None where nothing is there."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

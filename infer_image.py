@@ -1,0 +1,232 @@
+"""Enhance dark photos with a trained network, score benchmarks with it, or export it.
+
+    python infer_image.py --input_path PHOTO_OR_FOLDER --output_dir results/out
+"""
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:  # at run time torch is imported only once the arguments are known to be right
+    import torch
+
+    from engine.folder_job import EnhancePixels
+    from engine.job_plan import Plan
+    from exp_config import Config
+
+PROJECT = Path(__file__).resolve().parent
+FORMATS = ("png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp")
+FILE_OPTIONS = ("output_format", "overwrite", "compare", "contact_sheet")
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130  # exit statuses
+
+
+class Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Defaults in the help, where there is one to tell."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None or action.default is False else super()._get_help_string(action)
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors as one line."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message} (--help lists the options)", file=sys.stderr)
+        raise SystemExit(WRONG_USAGE)
+
+
+def number(kind: type, low: float, high: float) -> Callable[[str], Any]:
+    """An argparse type: an int or float within bounds."""
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not low <= value <= high:
+            whole = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r}; expected {whole} from {low:g} to {high:g}")
+        return value
+
+    return read
+
+
+def build_parser() -> Parser:
+    parser = Parser(description=__doc__.splitlines()[0], allow_abbrev=False,  # type: ignore[union-attr]
+                    formatter_class=Formatter,
+                    epilog="Exit status: 0 every photo is written (or was there already), 1 some failed, 2 wrong usage or "
+                           "paths, 130 interrupted.")
+    add = parser.add_argument
+    add("--config_path", type=Path, metavar="FILE", default=PROJECT / "checkpoint/config.json",
+        help="config.json of the weights")
+    add("--weights_path", type=Path, metavar="FILE", default=PROJECT / "checkpoint/HVR.safetensors", help="the weights")
+    add("--input_path", type=Path, metavar="PATH", help="a photo, or a folder with all folders below it")
+    add("--output_dir", type=Path, metavar="DIR", default=Path("results/out"),
+        help="folder for the results; names and sub-folders are those of the input")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:0, cuda:1, .. or mps")
+    add("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"),
+        help="numbers to compute with; auto: bf16 for 8-bit photos on a GPU that has it, else fp32")
+    add("--check_gpu_mem", action="store_true",
+        help="enhance dummy pictures first and print the memory they take, on the CPU too")
+
+    files = parser.add_argument_group("files")
+    files.add_argument("--output_format", choices=FORMATS, help="format of all results; without it each photo keeps its own")
+    files.add_argument("--overwrite", action="store_true", help="make results anew that are there already")
+    files.add_argument("--compare", action="store_true", help="also write input and output side by side, into "
+                       "OUTPUT_DIR/compare")
+    files.add_argument("--contact_sheet", type=Path, metavar="FILE", help="also write one picture of all results (of the "
+                       "pairs with --compare); a sheet that is there is replaced")
+    files.add_argument("--max_megapixels", type=number(float, 0, 178), default=120.0, metavar="M",
+                       help="larger photos are refused")
+
+    look = parser.add_argument_group("the result")
+    look.add_argument("--strength", type=number(float, 0, 1), default=1.0, metavar="S",
+                      help="0: the input, 1: the network's picture, between them a blend")
+    look.add_argument("--seed", type=number(int, 0, 2**31 - 1), default=0, help="of the initial latents")
+    steps = number(int, 0, 100)
+    look.add_argument("--hvr_t", type=steps, metavar="T", help="L steps per H step; default: the config's")
+    look.add_argument("--hvr_c", type=steps, metavar="C", help="H steps per supervision step; default: the config's")
+    look.add_argument("--hvr_n_supervision", type=steps, metavar="N", help="supervision steps; default: the config's")
+    look.add_argument("--hvr_n_sup_factor", type=number(float, 0, 100), metavar="F",
+                      help="run max(int(F * N), 1) supervision steps; default: the config's")
+
+    other = parser.add_argument_group("scoring and export")
+    other.add_argument("--benchmark", nargs="+", metavar="NAME", help="enhance and score these sets of the config's "
+                       "eval_dataset, or all")
+    other.add_argument("--target_path", type=Path, metavar="DIR", help="references of the photos in --input_path, with the "
+                       "same names: score the results")
+    other.add_argument("--export_onnx", type=Path, metavar="FILE", help="write the network as ONNX, for any height, width "
+                       "and batch")
+    return parser
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.target_path and not args.input_path:
+        parser.error("--target_path needs --input_path: the folder of dark photos")
+    if args.benchmark and args.input_path:
+        parser.error("--benchmark brings its own photos; leave --input_path away, or use --target_path for other folders")
+    unused = [name for name in FILE_OPTIONS if getattr(args, name)]
+    if (args.benchmark or args.target_path) and unused:
+        parser.error(f"--{unused[0]} has no part in scoring, which writes 8-bit PNG files and its own reports")
+    if not (args.input_path or args.benchmark or args.check_gpu_mem or args.export_onnx):
+        parser.error("nothing to do: --input_path PHOTO_OR_FOLDER is missing")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run with the command line `argv` (default: the program's) and return the exit status."""
+    args = parse_arguments(argv)
+    for stream in (sys.stdout, sys.stderr):  # file names may hold bytes that are no text
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    logging.basicConfig(format="%(message)s")
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # oddities of files: what matters comes as a reason
+    try:
+        return run(args)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except ValueError as error:
+        if type(error) is ValueError:  # not one of the project's own: a fault of the program
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_USAGE
+
+
+def run(args: argparse.Namespace) -> int:
+    """What the arguments ask for, in the order: memory check, export, scores or photos."""
+    plan = None
+    if args.input_path and not args.target_path:
+        from engine.job_plan import plan_job
+
+        plan = plan_job(args.input_path, args.output_dir, output_format=args.output_format, compare=args.compare,
+                        contact_sheet=args.contact_sheet)
+    from engine.enhancement import choose_device, enhance
+    from exp_config import Config
+    from models import load_pretrained
+
+    config = Config.from_json(args.config_path)
+    device = choose_device(args.device)
+    model = load_pretrained(args.config_path, args.weights_path, device)
+    given = {"T": config.hvr_t if args.hvr_t is None else args.hvr_t,
+             "C": config.hvr_c if args.hvr_c is None else args.hvr_c,
+             "N": supervision_steps(config, args.hvr_n_supervision, args.hvr_n_sup_factor)}
+    enhance_pixels = partial(enhance, model, seed=args.seed, strength=args.strength, precision=args.precision, **given)
+    if args.check_gpu_mem:
+        from engine.memory_check import memory_report
+
+        print(memory_report(model, enhance_pixels))
+    if args.export_onnx:
+        from engine.export import export_onnx
+
+        export_onnx(model, args.export_onnx, **given)
+        print(f"written: {args.export_onnx}")
+    if args.benchmark or args.target_path:
+        settings = {"weights": str(args.weights_path), "seed": args.seed, "strength": args.strength,
+                    "precision": args.precision, **given}
+        return score(args, config, enhance_pixels, device, settings)
+    return enhance_files(args, plan, enhance_pixels) if plan else DONE
+
+
+def supervision_steps(config: Config, n: int | None, factor: float | None) -> int:
+    """max(int(factor * N), 1), of the config's values where none is given."""
+    n = config.hvr_n_supervision if n is None else n
+    factor = config.hvr_n_sup_factor if factor is None else factor
+    return max(int(factor * n), 1)
+
+
+def enhance_files(args: argparse.Namespace, plan: Plan, enhance_pixels: EnhancePixels) -> int:
+    """The photos of the plan, the contact sheet, and the summary."""
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from data.images import PhotoError, write_photo
+    from engine.contact_sheet import contact_sheet
+    from engine.folder_job import run_job
+    from engine.job_plan import describe_ignored
+
+    with logging_redirect_tqdm():
+        summary = run_job(plan, enhance_pixels, overwrite=args.overwrite, max_megapixels=args.max_megapixels)
+    print(f"{summary}; results in {args.output_dir}")
+    if plan.ignored:
+        print(f"other files in the folder: {describe_ignored(plan.ignored)}")
+    if summary.interrupted:
+        print("interrupted: the same command again goes on from here" + (" (without --overwrite)" if args.overwrite else ""))
+        return INTERRUPTED
+    shown = [(task.output.relative_to(args.output_dir), task.compare or task.output) for task in plan.tasks]
+    pictures = [(str(name), file) for name, file in shown if file.exists()]
+    if args.contact_sheet and pictures:
+        try:
+            write_photo(args.contact_sheet, contact_sheet(pictures, args.max_megapixels, pairs=args.compare))
+        except PhotoError as error:
+            summary.fail(args.contact_sheet, str(error))
+        else:
+            print(f"contact sheet: {args.contact_sheet}")
+    return FAILED if summary.failed else DONE
+
+
+def score(args: argparse.Namespace, config: Config, enhance_pixels: EnhancePixels, device: torch.device,
+          settings: dict[str, Any]) -> int:
+    """Benchmarks, or the photos of --input_path against those of --target_path."""
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from data.benchmarks import BenchmarkSet, benchmark_sets
+    from engine import evaluation
+
+    every = bool(args.benchmark) and "all" in args.benchmark
+    if args.target_path:
+        sets = [BenchmarkSet(args.input_path.resolve().name, args.input_path, args.target_path)]
+    else:
+        sets = benchmark_sets(config, None if every else args.benchmark)
+    with logging_redirect_tqdm():
+        return evaluation.run(sets, enhance_pixels, args.output_dir, device, required=not every, settings=settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

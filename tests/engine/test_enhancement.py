@@ -1,0 +1,138 @@
+"""enhance(): every kind of picture in and out, the same picture whatever the kind, and clear errors."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from engine.enhancement import DeviceError, EnhancementError, ImageError, autocast_dtype, choose_device, enhance
+from exp_config import Config
+from models import HVR
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    config = Config(z_dims=8, embed_dims=8, unet_init_features=8, swin_num_heads=[2, 2])
+    return HVR.from_config(config).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def photo(make_photo):
+    return make_photo(21, 34)
+
+
+def test_kinds_agree(model, photo):
+    eight = enhance(model, photo)
+    assert eight.dtype == np.uint8 and eight.shape == photo.shape
+    assert np.abs(eight.astype(int) - photo).mean() > 2                     # it is not the input
+    sixteen = enhance(model, photo.astype(np.uint16) * 257)
+    assert sixteen.dtype == np.uint16 and np.abs(sixteen / 257 - eight).max() < 0.51
+    for kind in (np.float32, np.float64):
+        real = enhance(model, photo.astype(kind) / 255)
+        assert real.dtype == kind and np.abs(real * 255 - eight).max() < 0.51
+    batch = torch.from_numpy(photo).permute(2, 0, 1)[None].expand(2, -1, -1, -1).double() / 255
+    out = enhance(model, batch)
+    assert out.dtype == torch.float64 and out.shape == batch.shape
+    assert np.abs(out[1].permute(1, 2, 0).numpy() * 255 - eight).max() < 0.51
+
+
+def test_equals_the_model_called_by_hand(model, photo):
+    x = torch.from_numpy(photo).permute(2, 0, 1)[None] / 255
+    wanted = model.to_unit_range(model.sample(model.to_model_range(x), T=1, C=2, N=1, seeds=7)[1])
+    torch.testing.assert_close(enhance(model, x, seed=7, T=1, C=2, N=1), wanted, atol=1e-5, rtol=0)
+
+
+def test_seed_decides(model, photo):
+    first, again, other = (enhance(model, photo, seed=seed) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_strength_blends_with_the_input(model, photo):
+    image = photo / np.float32(255)
+    full, half = enhance(model, image), enhance(model, image, strength=0.5)
+    np.testing.assert_allclose(half, (image + full) / 2, atol=1e-6)
+    np.testing.assert_array_equal(enhance(model, photo, strength=0), photo)
+    np.testing.assert_array_equal(enhance(model, photo.astype(np.uint16) * 255, strength=0), photo.astype(np.uint16) * 255)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (7, 3)])
+def test_any_size(model, make_photo, shape):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    assert enhance(model, image).shape == image.shape
+
+
+def test_views_and_read_only_arrays(model, photo):
+    view = photo[::-1, ::2]
+    view.flags.writeable = False
+    np.testing.assert_array_equal(enhance(model, view), enhance(model, view.copy()))
+
+
+def test_half_precisions_stay_close(model, photo):
+    exact = enhance(model, photo, precision="fp32").astype(int)
+    assert np.abs(enhance(model, photo, precision="bf16") - exact).mean() < 2
+    np.testing.assert_array_equal(enhance(model, photo, precision="auto"), exact)  # the CPU computes in float32
+
+
+@pytest.mark.parametrize(("image", "message"), [
+    (np.zeros((4, 4), np.uint8), r"\(4, 4\); expected \(H, W, 3\)"),
+    (np.zeros((4, 4, 4), np.uint8), r"expected \(H, W, 3\)"),
+    (np.zeros((0, 4, 3), np.uint8), r"expected \(H, W, 3\)"),
+    (np.zeros((4, 4, 3), np.int32), "int32; expected uint8, uint16"),
+    (np.full((4, 4, 3), 200.0), "from 200 to 200; expected .* divide 8-bit values by 255"),
+    (np.full((4, 4, 3), -0.5), r"\(x \+ 1\) / 2"),
+    (np.full((4, 4, 3), np.nan), "NaN"),
+    (torch.zeros(3, 4, 4), r"expected \(B, 3, H, W\)"),
+    (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), "torch.uint8; expected floating point"),
+    (torch.full((1, 3, 4, 4), torch.inf), "infinite"),
+    ([[0, 0, 0]], "type list"),
+])
+def test_unfit_images_are_named(model, image, message):
+    with pytest.raises(ImageError, match=message):
+        enhance(model, image)
+
+
+def test_unfit_settings_are_named(model, photo):
+    with pytest.raises(ImageError, match="strength = 1.5"):
+        enhance(model, photo, strength=1.5)
+    with pytest.raises(DeviceError, match="fp64.*auto, fp32, bf16, fp16"):
+        enhance(model, photo, precision="fp64")
+    with pytest.raises(ValueError, match="0 or more"):
+        enhance(model, photo, T=-1)
+
+
+def test_not_finite_output_is_an_error(model, photo, monkeypatch):
+    monkeypatch.setattr(model, "sample", lambda x, **_: (None, torch.full_like(x, torch.nan)))
+    with pytest.raises(EnhancementError, match="weights belong"):
+        enhance(model, photo)
+    with pytest.raises(EnhancementError, match="--precision fp32"):
+        enhance(model, photo, precision="fp16")
+
+
+def test_devices():
+    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_device("auto").type in ("cpu", "cuda", "mps")
+    for name in ("tpu", "cuda:x", "cpu:1"):
+        with pytest.raises(DeviceError, match="expected auto, cpu, cuda"):
+            choose_device(name)
+    with pytest.raises(DeviceError, match="cuda:99|no CUDA GPU"):
+        choose_device("cuda:99")
+
+
+def test_every_process_of_a_launcher_gets_its_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert choose_device("auto") == choose_device("cuda") == torch.device("cuda", 1)
+    assert choose_device("cuda:0") == torch.device("cuda", 0)
+
+
+def test_auto_precision(monkeypatch):
+    gpu = torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    assert autocast_dtype("auto", gpu) is torch.bfloat16
+    assert autocast_dtype("auto", gpu, eight_bit=False) is None
+    assert autocast_dtype("auto", torch.device("cpu")) is None
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert autocast_dtype("auto", gpu) is None

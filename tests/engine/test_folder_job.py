@@ -1,0 +1,207 @@
+"""The job over files: what goes where, what is refused, what a failing photo and Ctrl-C leave behind."""
+from __future__ import annotations
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from data.images import Photo, read_photo, write_photo
+from engine import folder_job
+from engine.contact_sheet import contact_sheet
+from engine.enhancement import EnhancementError
+from engine.folder_job import run_job
+from engine.job_plan import JobError, describe_ignored, plan_job
+
+
+def invert(pixels):
+    return np.iinfo(pixels.dtype).max - pixels
+
+
+@pytest.fixture
+def folder(tmp_path, make_photo):
+    """a.png, b.JPG, sub/a.png and a text file."""
+    source = tmp_path / "in"
+    for seed, name in enumerate(("a.png", "b.JPG", "sub/a.png")):
+        write_photo(source / name, Photo(make_photo(12, 16, seed)))
+    (source / "notes.txt").write_text("no photo")
+    (source / ".hidden.png").write_bytes(b"")
+    return source
+
+
+def files_below(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+# --- the plan ---
+
+def test_names_and_folders_are_mirrored(folder, tmp_path):
+    plan = plan_job(folder, tmp_path / "out", compare=True)
+    assert [str(t.output.relative_to(tmp_path / "out")) for t in plan.tasks] == ["a.png", "b.JPG", "sub/a.png"]
+    assert plan.tasks[2].compare == tmp_path / "out/compare/sub/a.png"
+    assert describe_ignored(plan.ignored) == "1 .txt"
+    converted = plan_job(folder, tmp_path / "out", output_format="webp")
+    assert [t.output.name for t in converted.tasks] == ["a.webp", "b.webp", "a.webp"]
+    assert plan_job(folder / "b.JPG", tmp_path / "out").tasks[0].output == tmp_path / "out/b.JPG"
+
+
+def test_results_below_the_input_are_not_enhanced_again(folder):
+    run_job(plan_job(folder, folder / "out", compare=True), invert)
+    assert [t.source.name for t in plan_job(folder, folder / "out").tasks] == ["a.png", "b.JPG", "a.png"]
+
+
+@pytest.mark.parametrize("way", ["same folder", "dots", "link to the folder", "link in the output", "own folder of a file"])
+def test_never_over_an_input(folder, tmp_path, way):
+    source, out = folder, tmp_path / "out"
+    if way == "same folder":
+        out = folder
+    elif way == "dots":
+        out = folder / "sub" / ".."
+    elif way == "link to the folder":
+        out.symlink_to(folder)
+    elif way == "link in the output":
+        out.mkdir()
+        os.link(folder / "a.png", out / "b.JPG")
+    else:
+        source, out = folder / "a.png", folder
+    with pytest.raises(JobError, match="is the input"):
+        plan_job(source, out)
+
+
+def test_two_photos_for_one_result_are_named(folder, tmp_path, make_photo):
+    write_photo(folder / "a.tif", Photo(make_photo(4, 4)))
+    plan_job(folder, tmp_path / "out")
+    with pytest.raises(JobError, match=r"a\.png and .*a\.tif would both become .*a\.jpg"):
+        plan_job(folder, tmp_path / "out", output_format="jpg")
+
+
+def test_wrong_paths_are_named(folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for arguments, message in (
+        ((tmp_path / "none", tmp_path / "out"), "no file or folder"),
+        ((tmp_path / "empty", tmp_path / "out"), "no photos in"),
+        ((folder / "notes.txt", tmp_path / "out"), "no photo by its name"),
+        ((folder, folder / "a.png"), "is a file"),
+    ):
+        with pytest.raises(JobError, match=message):
+            plan_job(*arguments)
+    for sheet, message in ((folder / "a.png", "over a photo"), (tmp_path / "out/a.png", "over a photo"),
+                           (tmp_path / "sheet.txt", "expected a file name")):
+        with pytest.raises(JobError, match=message):
+            plan_job(folder, tmp_path / "out", contact_sheet=sheet)
+
+
+# --- the job ---
+
+def test_writes_all_then_skips_then_overwrites(folder, tmp_path):
+    out = tmp_path / "out"
+    plan = plan_job(folder, out, compare=True)
+    assert str(run_job(plan, invert)) == "3 written, 0 skipped, 0 failed"
+    names = ["a.png", "b.JPG", "sub/a.png"]
+    assert files_below(out) == sorted(names + [f"compare/{name}" for name in names])
+    before, after = read_photo(folder / "a.png"), read_photo(out / "a.png")
+    np.testing.assert_array_equal(after.pixels, 255 - before.pixels)
+    np.testing.assert_array_equal(read_photo(out / "compare/a.png").pixels, np.hstack([before.pixels, after.pixels]))
+    assert run_job(plan, lambda _: pytest.fail("nothing is to be done")).skipped == 3
+    (out / "compare/sub/a.png").unlink()
+    (out / "sub/a.png").write_bytes(b"kept")
+    assert (run_job(plan, invert).written, (out / "sub/a.png").read_bytes()) == (1, b"kept")  # only what is missing
+    assert run_job(plan, invert, overwrite=True).written == 3
+    np.testing.assert_array_equal(read_photo(out / "sub/a.png").pixels, 255 - read_photo(folder / "sub/a.png").pixels)
+
+
+def test_a_failing_photo_is_named_and_the_rest_goes_on(folder, tmp_path, caplog):
+    (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:-30])
+    (tmp_path / "out/sub/a.png").mkdir(parents=True)  # stands where a result should go
+    sizes = []
+
+    def enhance(pixels):
+        sizes.append(pixels.shape)
+        if len(sizes) == 2:
+            raise EnhancementError("not enough memory for 16x12 pixels")
+        return pixels
+
+    summary = run_job(plan_job(folder, tmp_path / "out"), enhance, overwrite=True)
+    reasons = {path.name: reason for path, reason in summary.failed}
+    assert summary.written == 1 and len(summary.failed) == 3
+    assert reasons["broken.png"].startswith("damaged") and reasons["b.JPG"] == "not enough memory for 16x12 pixels"
+    assert "cannot be written: Is a directory" in reasons["a.png"]
+    assert f"failed: {folder / 'broken.png'}: damaged" in caplog.text
+    assert files_below(tmp_path / "out") == ["a.png"]
+
+
+def test_unforeseen_errors_come_with_their_type(folder, tmp_path):
+    def fault(_):
+        raise KeyError("lost")
+
+    summary = run_job(plan_job(folder / "a.png", tmp_path / "out"), fault)
+    assert summary.failed == [(folder / "a.png", "KeyError: 'lost'")]
+
+
+def test_interruption_keeps_what_is_written(folder, tmp_path):
+    calls = []
+
+    def enhance(pixels):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return pixels
+
+    plan = plan_job(folder, tmp_path / "out")
+    summary = run_job(plan, enhance)
+    assert summary.interrupted and summary.written == 1 and files_below(tmp_path / "out") == ["a.png"]
+    assert str(run_job(plan, invert)).startswith("2 written, 1 skipped (already there")
+
+
+def test_unreadable_folder_counts_as_failed(folder, tmp_path, monkeypatch):
+    plan = plan_job(folder, tmp_path / "out")
+    plan.unreadable.append((folder / "locked", "Permission denied"))
+    assert run_job(plan, invert).failed == [(folder / "locked", "Permission denied")]
+
+
+def test_decoding_encoding_and_computing_overlap(folder, tmp_path, monkeypatch):
+    """The second photo is decoded while the first is computed; the first is encoded while the second is computed."""
+    second_decoded, second_computed, waits = threading.Event(), threading.Event(), []
+
+    def read(path, limit):
+        if path.name == "b.JPG":
+            second_decoded.set()
+        return read_photo(path, limit)
+
+    def enhance(pixels):
+        if waits:
+            second_computed.set()
+        waits.append(second_decoded.wait(10))
+        return pixels
+
+    def write(path, photo):
+        waits.append(second_computed.wait(10))
+        write_photo(path, photo)
+
+    monkeypatch.setattr(folder_job, "read_photo", read)
+    monkeypatch.setattr(folder_job, "write_photo", write)
+    assert run_job(plan_job(folder, tmp_path / "out"), enhance).written == 3
+    assert waits == [True] * 6
+
+
+# --- the contact sheet ---
+
+@pytest.mark.parametrize("count", [1, 2, 7, 40])
+def test_contact_sheet_shows_every_picture(tmp_path, count):
+    """Each picture has a colour of its own that is found on the sheet; an unreadable file leaves its cell empty."""
+    pictures = []
+    for i in range(count):
+        colour = (255, 10 + 6 * i, 255 - 6 * i)
+        write_photo(tmp_path / f"{i}.png", Photo(np.full((30, 40, 3), colour, np.uint8)))
+        pictures.append((f"{i}.png", tmp_path / f"{i}.png"))
+    (tmp_path / "bad.png").write_bytes(b"bad")
+    sheet = contact_sheet([*pictures, ("写真/bad.png", tmp_path / "bad.png")], 1.0)
+    colours = set(map(tuple, sheet.pixels[::3, ::3].reshape(-1, 3).tolist()))
+    assert {(255, 10 + 6 * i, 255 - 6 * i) for i in range(count)} <= colours
+    assert sheet.pixels.shape[0] * sheet.pixels.shape[1] < 61e6
+
+
+def test_contact_sheet_of_many_photos_stays_small(tmp_path):
+    sheet = contact_sheet([(str(i), tmp_path / "none.png") for i in range(700)], 1.0, pairs=True)
+    assert 20e6 < sheet.pixels.shape[0] * sheet.pixels.shape[1] < 90e6

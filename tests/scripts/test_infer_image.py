@@ -1,0 +1,210 @@
+"""infer_image.py: every option through `main`, and the whole program in a process of its own."""
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import infer_image
+from data.images import Photo, read_photo, write_photo
+from engine.enhancement import enhance
+from exp_config import Config
+from models import HVR, load_pretrained, save_weights
+
+PROJECT = Path(infer_image.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A small network with random weights, as options of the script."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    config = Config(z_dims=8, embed_dims=8, unet_init_features=8, swin_num_heads=[2, 2], hvr_t=1, hvr_c=1)
+    save_weights(HVR.from_config(config), folder / "HVR.safetensors", config)
+    return ["--config_path", str(folder / "config.json"), "--weights_path", str(folder / "HVR.safetensors")]
+
+
+@pytest.fixture(scope="module")
+def model(weights):
+    return load_pretrained(weights[1], weights[3])
+
+
+@pytest.fixture
+def folder(tmp_path, make_photo):
+    """A folder as a photographer's: formats, depths, alpha, gray, orientation, sub-folders, names in two scripts."""
+    source = tmp_path / "my photos"
+    small = make_photo(18, 26)
+    write_photo(source / "plain.jpg", Photo(small))
+    write_photo(source / "ночь/深い.TIF", Photo(small.astype(np.uint16) * 250 + 7))
+    write_photo(source / "ночь/alpha.png", Photo(small, small[..., 0]))
+    write_photo(source / "gray.bmp", Photo(np.repeat(small[..., :1], 3, 2), gray=True))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(small).save(source / "turned.webp", lossless=True, exif=exif.tobytes())
+    return source
+
+
+@pytest.fixture
+def run(weights, tmp_path, capsys):
+    """Call the script; -> (exit status, standard output, standard error)."""
+    def call(*options):
+        try:
+            status = infer_image.main([*weights, "--device", "cpu", *map(str, options)])
+        except SystemExit as end:
+            status = end.code
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+def test_folder(run, folder, tmp_path, model):
+    out = tmp_path / "out"
+    status, said, _ = run("--input_path", folder, "--output_dir", out)
+    assert status == 0 and said.startswith("5 written, 0 skipped, 0 failed")
+    for path in (p for p in folder.rglob("*") if p.is_file()):
+        before, after = read_photo(path), read_photo(out / path.relative_to(folder))
+        assert after.pixels.dtype == before.pixels.dtype and after.gray == before.gray
+        wanted = Photo(enhance(model, before.pixels), before.alpha, before.gray, lossless=before.lossless)
+        write_photo(tmp_path / "wanted" / path.name, wanted)
+        np.testing.assert_array_equal(after.pixels, read_photo(tmp_path / "wanted" / path.name).pixels)
+        if before.alpha is not None:
+            np.testing.assert_array_equal(after.alpha, before.alpha)
+    with Image.open(out / "turned.webp") as turned:
+        assert turned.size == (18, 26) and turned.getexif().get(0x0112, 1) == 1
+    status, said, _ = run("--input_path", folder, "--output_dir", out)
+    assert status == 0 and said.startswith("0 written, 5 skipped (already there")
+
+
+def test_single_file_with_every_option_of_the_result(run, folder, tmp_path, model):
+    source, out = folder / "ночь/alpha.png", tmp_path / "out"
+    before = read_photo(source)
+    for options, settings in (
+        (("--strength", "0.5"), {"strength": 0.5}), (("--seed", "9"), {"seed": 9}), (("--hvr_t", "2"), {"T": 2}),
+        (("--hvr_c", "3"), {"C": 3}), (("--hvr_n_supervision", "1"), {"N": 1}), (("--hvr_n_sup_factor", "1.9"), {"N": 3}),
+        (("--hvr_n_supervision", "0"), {"N": 1}), (("--precision", "bf16"), {"precision": "bf16"}),
+    ):
+        status, _, _ = run("--input_path", source, "--output_dir", out, "--overwrite", *options)
+        assert status == 0
+        wanted = enhance(model, before.pixels, **settings)
+        np.testing.assert_array_equal(read_photo(out / "alpha.png").pixels, wanted, err_msg=str(options))
+
+
+def test_format_compare_and_contact_sheet(run, folder, tmp_path):
+    out, sheet = tmp_path / "out", tmp_path / "sheet.png"
+    status, said, _ = run("--input_path", folder, "--output_dir", out, "--output_format", "png", "--compare",
+                          "--contact_sheet", sheet)
+    assert status == 0 and f"contact sheet: {sheet}" in said
+    assert {p.suffix for p in out.rglob("*.*")} == {".png"} and len(list((out / "compare").rglob("*.png"))) == 5
+    assert read_photo(out / "compare/turned.png").pixels.shape == (26, 36, 3)
+    assert read_photo(sheet).pixels.std() > 5
+
+
+def test_bad_files_are_named_and_the_rest_is_written(run, folder, tmp_path):
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.jpg").write_text("no picture")
+    (folder / "large.png").write_bytes((folder / "ночь/alpha.png").read_bytes())
+    (folder / "list.txt").write_text("other")
+    status, said, complaints = run("--input_path", folder, "--output_dir", tmp_path / "out")
+    assert status == 1 and said.startswith("6 written, 0 skipped, 2 failed") and "1 .txt" in said
+    assert "empty.png: the file is empty" in complaints and "text.jpg: not a picture" in complaints
+    status, said, complaints = run("--input_path", folder, "--output_dir", tmp_path / "two", "--max_megapixels", "1e-4")
+    assert status == 1 and said.startswith("0 written") and "the limit is 0.0001" in complaints
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ([], "--input_path PHOTO_OR_FOLDER is missing"),
+    (["--input_path", "/no/such/place"], "no file or folder /no/such/place"),
+    (["--input_path", PROJECT / "img/samples", "--output_dir", PROJECT / "img/samples"], "is the input folder"),
+    (["--input_path", PROJECT / "img/samples", "--strength", "2"], "'2'; expected a number from 0 to 1"),
+    (["--input_path", PROJECT / "img/samples", "--hvr_t", "-1"], "expected a whole number from 0 to 100"),
+    (["--input_path", PROJECT / "img/samples", "--hvr_n_sup_factor", "nan"], "expected a number from 0 to 100"),
+    (["--input_path", PROJECT / "img/samples", "--seed", "x"], "'x'; expected a whole number"),
+    (["--input_path", PROJECT / "img/samples", "--output_format", "gif"], "invalid choice: 'gif'"),
+    (["--input_path", PROJECT / "img/samples", "--device", "tpu"], "device 'tpu'; expected auto, cpu"),
+    (["--input_path", PROJECT / "img/samples", "--config_path", "/none.json"], "no config file /none.json"),
+    (["--input_path", PROJECT / "img/samples", "--weights_path", "/none.safetensors"], "no weights file"),
+    (["--target_path", "/x"], "--target_path needs --input_path"),
+    (["--benchmark", "LOLv1", "--input_path", "/x"], "brings its own photos"),
+    (["--benchmark", "LOLv1", "--compare"], "--compare has no part in scoring"),
+    (["--benchmark", "LOLv9"], "unknown benchmark LOLv9"),
+])
+def test_wrong_usage_is_one_line_and_status_2(run, options, message):
+    status, _, complaints = run(*options)
+    assert status == 2 and message in complaints
+    assert complaints.startswith("error: ") and complaints.count("\n") == 1
+
+
+def test_memory_check(run):
+    status, said, _ = run("--check_gpu_mem")
+    assert status == 0
+    assert "parameters" in said and "per megapixel:" in said and "24 megapixels" in said
+
+
+def test_interruption_gives_130(run, folder, tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("engine.enhancement.enhance", stop)
+    status, said, _ = run("--input_path", folder, "--output_dir", tmp_path / "out")
+    assert status == 130 and "the same command again goes on" in said
+
+
+# --- the whole program ---
+
+def start(weights, *options, **settings):
+    command = [sys.executable, str(PROJECT / "infer_image.py"), *weights, "--device", "cpu", *map(str, options)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", **settings)
+
+
+def test_program_from_another_folder_imports_only_what_it_needs(weights, folder, tmp_path):
+    """Also under the C locale, where file names in other scripts are bytes to Python's default."""
+    env = {**os.environ, "LC_ALL": "C", "PYTHONPROFILEIMPORTTIME": "1"}
+    process = start(weights, "--input_path", folder.name, "--output_dir", "out put", cwd=tmp_path, env=env)
+    said, complaints = process.communicate(timeout=300)
+    assert process.returncode == 0, complaints
+    assert said.startswith("5 written") and (tmp_path / "out put/ночь/深い.TIF").is_file()
+    imported = {line.rsplit("|", 1)[1].strip().split(".")[0] for line in complaints.splitlines() if "|" in line}
+    assert {"torch", "PIL", "numpy"} <= imported
+    assert not imported & {"pyiqa", "wandb", "matplotlib", "pycocotools", "torchvision", "accelerate", "onnx", "skimage"}
+
+
+def test_help_is_quick_and_needs_no_torch():
+    seconds = []
+    for _ in range(3):  # the quickest counts: others may use this machine
+        begin = time.perf_counter()
+        done = subprocess.run([sys.executable, "-X", "importtime", str(PROJECT / "infer_image.py"), "--help"], text=True,
+                              capture_output=True, timeout=60)
+        seconds.append(time.perf_counter() - begin)
+    assert done.returncode == 0 and min(seconds) < 1
+    assert "torch" not in done.stderr and "numpy" not in done.stderr
+    for option in ("--config_path", "--weights_path", "--input_path", "--output_dir", "--device", "--check_gpu_mem",
+                   "--hvr_t", "--hvr_c", "--hvr_n_supervision", "--hvr_n_sup_factor"):
+        assert option in done.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_ctrl_c_keeps_what_is_written(weights, tmp_path, make_photo):
+    source, out = tmp_path / "in", tmp_path / "out"
+    for i in range(40):
+        write_photo(source / f"{i:02}.png", Photo(make_photo(300, 300, i)))
+    process = start(weights, "--input_path", source, "--output_dir", out)
+    deadline = time.monotonic() + 120
+    while not list(out.glob("*.png")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    said, complaints = process.communicate(timeout=120)
+    assert process.returncode == 130 and "Traceback" not in complaints, complaints
+    assert "the same command again goes on" in said
+    written = sorted(p.name for p in out.iterdir())
+    assert 0 < len(written) < 40 and all(name.endswith(".png") for name in written)
+    for name in written:
+        assert read_photo(out / name).pixels.shape == (300, 300, 3)
