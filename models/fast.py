@@ -7,12 +7,14 @@ Maps lie row by row, each row with all its channels: (B, H, D, S), S = W rounded
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from models import native_library
+from models.latents import State
 from models.swin2sr import MAX_LOGIT_SCALE, SwinBlock
 from models.unetpp import ConvBlock
 
@@ -76,7 +78,7 @@ def supported(model: HVR, lib: ctypes.CDLL) -> bool:
 
 
 class Recursion:
-    """L and H steps on the latents of images x (B, 3, H, W), H and W multiples of 8. Set zH and zL before the first step."""
+    """L and H steps on the latents of images x (B, 3, H, W), H and W multiples of 8."""
 
     def __init__(self, model: HVR, x: Tensor, lib: ctypes.CDLL) -> None:
         B, _, self.H, self.W = x.shape
@@ -105,13 +107,23 @@ class Recursion:
         lib = native_library.library()
         return Recursion(model, x, lib) if lib is not None and supported(model, lib) else None
 
-    def set(self, name: str, z: Tensor) -> None:
-        """name zH or zL: take over z (B, D, H, W)."""
-        getattr(self, name)[..., : self.W].copy_(z.permute(0, 2, 1, 3))
+    def run(self, latents: Iterator[Tensor], steps: str, on_step: Callable[[str, State], None] | None = None) -> State:
+        """Take over zH and zL, (B, D, H, W) each, then take `steps`. -> the state (see `state`).
 
-    def get(self, name: str) -> Tensor:
-        """zH or zL as (B, D, H, W): a view that the next step changes."""
-        return getattr(self, name)[..., : self.W].permute(0, 2, 1, 3)
+        `latents` gives the two one after the other, so that only one need exist beside the copies here.
+        """
+        for map, z in zip((self.zH, self.zL), latents, strict=True):
+            map[..., : self.W].copy_(z.permute(0, 2, 1, 3))
+        del z
+        for kind in steps:
+            self.step(kind)
+            if on_step is not None:
+                on_step(kind, State(*(z.clone() for z in self.state())))
+        return self.state()
+
+    def state(self) -> State:
+        """zH and zL as (B, D, H, W): views, which the next step changes."""
+        return State(*(map[..., : self.W].permute(0, 2, 1, 3) for map in (self.zH, self.zL)))
 
     def step(self, kind: str) -> None:
         """One L step (changes zL) or H step (changes zH)."""
@@ -119,10 +131,9 @@ class Recursion:
             self.lib.hvr_step(self.weights, kind.encode(), x.data_ptr(), zH.data_ptr(), zL.data_ptr(), self.H, self.W,
                               self.aligned, self.threads)
 
-    def head(self, height: int, width: int) -> Tensor:
-        """The image (B, 3, height, width) of zH, its upper left part, in the model's range."""
-        out = torch.empty(len(self.zH), 3, height, width)
+    def head(self) -> Tensor:
+        """The image (B, 3, H, W) of zH in the model's range."""
+        out = torch.empty(len(self.zH), 3, self.H, self.W)
         for image, zH in zip(out, self.zH, strict=True):
-            self.lib.hvr_head(self.weights, zH.data_ptr(), self.H, self.W, image.data_ptr(), height, width, self.aligned,
-                              self.threads)
+            self.lib.hvr_head(self.weights, zH.data_ptr(), self.H, self.W, image.data_ptr(), self.aligned, self.threads)
         return out

@@ -11,27 +11,17 @@ H step, H steps per supervision step, supervision steps. Images are (B, 3, H, W)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from exp_config import Config
-from models.latents import truncated_normal
+from models.fast import Recursion
+from models.latents import State, truncated_normal
 from models.swin2sr import Swin2SRFeatures
 from models.unetpp import LightUNetPP
-
-
-class State(NamedTuple):
-    """The latent maps that the recursion carries, (B, D, H, W) each."""
-
-    zH: Tensor
-    zL: Tensor
-
-    def detach(self) -> State:
-        return State(self.zH.detach(), self.zL.detach())
 
 
 def step_sequence(T: int, C: int, N: int) -> str:
@@ -109,16 +99,19 @@ class HVR(nn.Module):
         seeds: one number for all, or (B,) integers, one per image: equal seeds and sizes give equal latents, in any batch
             and on any device. generator: draws the seeds instead.
         """
+        return State(*self._draw(x, seeds, generator))
+
+    def _draw(self, x: Tensor, seeds: int | Tensor, generator: torch.Generator | None) -> Iterator[Tensor]:
+        """zH, then zL: one at a time, for those who have no room for both twice."""
         B, _, H, W = x.shape
-        shape = (B, self.z_dims, H, W)
-        if self.z_distribution == "zeros":
-            return State(x.new_zeros(shape, dtype=torch.float32), x.new_zeros(shape, dtype=torch.float32))
         if generator is not None:
             seeds = torch.randint(2**31, (B,), generator=generator, device=generator.device)
         seeds = torch.as_tensor(seeds, dtype=torch.int64, device=x.device).expand(B)
-        size = self.z_dims * H * W
-        zH, zL = (truncated_normal(seeds * 2 + part, size).view(shape) for part in (0, 1))
-        return State(zH, zL)
+        for part in (0, 1):
+            if self.z_distribution == "zeros":
+                yield x.new_zeros((B, self.z_dims, H, W), dtype=torch.float32)
+            else:
+                yield truncated_normal(seeds * 2 + part, self.z_dims * H * W).view(B, self.z_dims, H, W)
 
     # --- the recursion ---
 
@@ -130,7 +123,12 @@ class HVR(nn.Module):
         return State(self.H_net_model(zH + zL), zL)
 
     def recurse(self, x: Tensor, state: State, steps: str, on_step: Callable[[str, State], None] | None = None) -> State:
-        """Embed x, then take `steps` in order. Sizes are multiples of `size_multiple`. `on_step` sees each new state."""
+        """Embed x, then take `steps` in order. Sizes are multiples of `size_multiple`. `on_step` sees each new state.
+
+        Without gradients on a CPU, models/fast.py does the same several times faster.
+        """
+        if (fast := Recursion.of(self, x)) is not None:
+            return State(*(z.contiguous() for z in fast.run(iter(state), steps, on_step)))
         x_e = self.embed_layer(x)                      # (B, E, H, W)
         for kind in steps:
             state = self.step(kind, x_e, state)
@@ -168,6 +166,10 @@ class HVR(nn.Module):
         """
         steps = step_sequence(*(own if given is None else given for own, given in
                                 ((self.T, T), (self.C, C), (self.N, N))))
+        if (fast := Recursion.of(self, pad_to_multiple(x, self.size_multiple))) is not None:
+            latents = self._draw(x, seeds, generator) if state is None else iter(state)
+            state = fast.run((pad_to_multiple(z, self.size_multiple) for z in latents), steps, on_step)
+            return self._crop(x, state, fast.head())
         if state is None:
             state = self.initial_state(x, seeds, generator)
         padded, state = self._pad(x, state)

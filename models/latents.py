@@ -1,10 +1,12 @@
-"""Initial latent maps: a normal(0, 1) cut to [-1, 1], from a hash of (seed, element) instead of a random stream.
+"""The latent maps: `State`, and what they start from, a normal(0, 1) cut to [-1, 1].
 
-A sample's latents thus depend on its own seed and size alone: not on the batch it is in, the order, or the device.
+The draw hashes (seed, element) instead of taking numbers from a stream: a sample's latents depend on its own seed and size
+alone, not on the batch it is in, the order, or the device.
 """
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +15,16 @@ MASK32 = 0xFFFFFFFF
 HASH_FACTOR = 0x45D9F3B           # odd and below 2^31, so that products of 32-bit numbers fit into int64
 EDGE = math.erf(1 / math.sqrt(2))  # probability of a normal variable to lie in [-1, 1]
 CHUNK = 1 << 22                   # elements hashed at once: bounds the memory of the integer intermediates
+
+
+class State(NamedTuple):
+    """The latent maps that the recursion carries, (B, D, H, W) each."""
+
+    zH: Tensor
+    zL: Tensor
+
+    def detach(self) -> State:
+        return State(self.zH.detach(), self.zL.detach())
 
 
 def hash32(x: Tensor) -> Tensor:

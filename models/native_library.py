@@ -46,7 +46,8 @@ def _processor() -> str:
     """What -march=native depends on: the processor's model and instruction sets."""
     try:
         lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
-        return "\n".join(line for line in lines if line.split(":")[0].strip() in {"model name", "flags", "Features", "CPU part"})
+        kept = ("model name", "flags", "Features", "CPU part")
+        return "\n".join(line for line in lines if line.startswith(kept))
     except OSError:
         return platform.processor()
 
@@ -66,7 +67,8 @@ def build(flags: tuple[str, ...] = FLAGS) -> Path | None:
             _compile(cxx, flags, path)
         return path
     except subprocess.CalledProcessError as error:
-        log.warning("the CPU kernels do not compile here; plain PyTorch is used:\n%s", error.stderr.decode(errors="replace")[-2000:])
+        reason = error.stderr.decode(errors="replace")[-2000:]
+        log.warning("the CPU kernels do not compile here; plain PyTorch is used:\n%s", reason)
     except (OSError, subprocess.TimeoutExpired) as error:
         log.warning("the CPU kernels cannot be built here (%s); plain PyTorch is used", error)
     return None
@@ -93,7 +95,7 @@ def load(path: Path) -> ctypes.CDLL:
         ("hvr_pack", pointer, [ctypes.POINTER(Dims), ctypes.POINTER(pointer)]),
         ("hvr_free", None, [pointer]),
         ("hvr_step", None, [pointer, ctypes.c_char, pointer, pointer, pointer, integer, integer, pointer, integer]),
-        ("hvr_head", None, [pointer, pointer, integer, integer, pointer, integer, integer, pointer, integer]),
+        ("hvr_head", None, [pointer, pointer, integer, integer, pointer, pointer, integer]),
     ):
         function = getattr(lib, name)
         function.restype, function.argtypes = result, arguments

@@ -20,8 +20,8 @@ inline long packed_conv(int in, int out) { return (long)POINTS * out * in * 3; }
 
 // w [out][in][3][3] -> the products' weights, G w along y.
 inline void pack_conv(const float* w, int in, int out, float* to) {
-    static const double G[POINTS][3] = {{0.25, 0, 0}, {-1 / 6., -1 / 6., -1 / 6.}, {-1 / 6., 1 / 6., -1 / 6.},
-                                        {1 / 24., 1 / 12., 1 / 6.}, {1 / 24., -1 / 12., 1 / 6.}, {0, 0, 1}};
+    static const double G[POINTS][3] = {{1, 0, 0}, {1 / 3., 1 / 3., 1 / 3.}, {-1 / 3., 1 / 3., -1 / 3.},
+                                        {-16 / 15., -8 / 15., -4 / 15.}, {1 / 15., -2 / 15., 4 / 15.}, {0, 0, 1}};
     for (int p = 0; p < POINTS; p++)
         for (int o = 0; o < out; o++)
             for (int c = 0; c < in; c++)
@@ -35,23 +35,23 @@ inline void pack_conv(const float* w, int in, int out, float* to) {
 // Six input rows at `row[r]` -> the six factors of the products, at to + r * step.
 inline void transform_input(const float* const row[POINTS], float* to, long step) {
     V a = load(row[0]), b = load(row[1]), c = load(row[2]), d = load(row[3]), e = load(row[4]), f = load(row[5]);
-    V even = e - 4.f * c, odd = d - 4.f * b, even2 = e - c, odd2 = 2.f * (d - b);
-    store(to, 4.f * a - 5.f * c + e);
-    store(to + step, even + odd);
-    store(to + 2 * step, even - odd);
-    store(to + 3 * step, even2 + odd2);
-    store(to + 4 * step, even2 - odd2);
-    store(to + 5 * step, 4.f * b - 5.f * d + f);
+    V ec = e - c, db = 2.f * (d - b);
+    store(to, a + 1.5f * (d - b) - 2.f * c + e);
+    store(to + step, e + 2.5f * d + 0.5f * c - b);
+    store(to + 2 * step, e + 0.5f * d - 2.5f * c + b);
+    store(to + 3 * step, ec + db);
+    store(to + 4 * step, ec - 0.25f * db);
+    store(to + 5 * step, b + 1.5f * (e - c) - 2.f * d + f);
 }
 
 // Six products -> four output rows.
 inline void transform_output(const float* m, long step, V out[ROWS]) {
     V m0 = load(m), m1 = load(m + step), m2 = load(m + 2 * step), m3 = load(m + 3 * step), m4 = load(m + 4 * step);
-    V s = m1 + m2, d = m1 - m2, s2 = m3 + m4, d2 = m3 - m4;
-    out[0] = m0 + s + s2;
-    out[1] = d + 2.f * d2;
-    out[2] = s + 4.f * s2;
-    out[3] = d + 8.f * d2 + load(m + 5 * step);
+    V s = m1 + m2, d = m1 - m2;
+    out[0] = m0 + s + m3 + m4;
+    out[1] = d + 0.5f * m3 - 2.f * m4;
+    out[2] = s + 0.25f * m3 + 4.f * m4;
+    out[3] = d + 0.125f * m3 - 8.f * m4 + load(m + 5 * step);
 }
 
 struct Stage {

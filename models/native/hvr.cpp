@@ -176,8 +176,8 @@ class HStep {
     }
 };
 
-// Rows of the picture: tanh or sigmoid of the head's 1x1 convolution. out [3][height][width], the map's upper left part.
-inline void head_row(const Weights& weights, const Map& zH, int y, float* out, int height, int width, float* scratch) {
+// Rows of the picture: tanh or sigmoid of the head's 1x1 convolution. out [3][H][W].
+inline void head_row(const Weights& weights, const Map& zH, int y, float* out, float* scratch) {
     for (int o = 0; o < 3; o++) {
         for (long x = 0; x < zH.stride; x += LANES) {
             V v = all(weights.head_bias[o]);
@@ -187,7 +187,7 @@ inline void head_row(const Weights& weights, const Map& zH, int y, float* out, i
             const V other = weights.dims.tanh ? -value : e / (1.f + e);
             store(scratch + x, v < 0.f ? other : value);
         }
-        std::memcpy(out + ((long)o * height + y) * width, scratch, width * sizeof(float));
+        std::memcpy(out + ((long)o * zH.H + y) * zH.W, scratch, zH.W * sizeof(float));
     }
 }
 
@@ -224,13 +224,13 @@ void hvr_step(const void* weights, char kind, const float* x, float* zH, float* 
         team.run([&](int thread) { hvr::HStep(all, high, low, w).run(team, thread); });
 }
 
-// zH -> picture [3][height][width], the upper left part of H x W.
-void hvr_head(const void* weights, const float* zH, int H, int W, float* out, int height, int width, float* memory, int threads) {
+// zH -> picture [3][H][W].
+void hvr_head(const void* weights, const float* zH, int H, int W, float* out, float* memory, int threads) {
     const hvr::Weights& all = *static_cast<const hvr::Weights*>(weights);
     const hvr::Map map = hvr::make_map(const_cast<float*>(zH), all.dims.D, H, W);
     hvr::Team team(threads);
     team.run([&](int thread) {
-        team.share(height, [&](int y) { hvr::head_row(all, map, y, out, height, width, memory + thread * map.stride); });
+        team.share(H, [&](int y) { hvr::head_row(all, map, y, out, memory + thread * map.stride); });
     });
 }
 }
