@@ -18,6 +18,7 @@ import random
 import re
 import tempfile
 import threading
+import urllib.parse
 import urllib.request
 import warnings
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ WEIGHT_FILES: dict[str, tuple[str, ...]] = {
 }
 CONNECT_SECONDS = 6.0  # name look-up and first byte of a download, together
 READ_SECONDS = 10.0    # longest silence within a download
+_silent_hosts: set[str] = set()  # asked in vain by this process: not waited for again
 SIDE_EFFECT_LOGGERS = ("", "pyiqa", "huggingface_hub")  # "" is Python's root logger
 
 
@@ -172,6 +174,9 @@ def _download(url: str, path: Path) -> None:
 
 def _open_within(url: str, seconds: float) -> Any:
     """`urlopen` that gives up after `seconds`: a thread, since resolving a name obeys no timeout. Raises OSError."""
+    host = urllib.parse.urlsplit(url).netloc
+    if host in _silent_hosts:
+        raise OSError(f"{host} did not answer before")
     result: dict[str, Any] = {}
 
     def connect() -> None:
@@ -185,4 +190,7 @@ def _open_within(url: str, seconds: float) -> Any:
     thread.join(seconds)
     if "response" in result:
         return result["response"]
-    raise OSError(str(result.get("error", f"no answer within {seconds:g} s")))
+    if "error" in result:
+        raise OSError(str(result["error"]))
+    _silent_hosts.add(host)
+    raise OSError(f"{host} gave no answer within {seconds:g} s")
