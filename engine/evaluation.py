@@ -1,0 +1,192 @@
+"""Scores of an enhancement on benchmark sets: `evaluate` for any of them, `run` for the command line.
+
+For every picture of every set: enhance it, save the result as an 8-bit PNG, score what was saved against the reference
+(or on its own in sets without references), and the dark input likewise, as the line to beat. One picture is in memory at
+a time. Under a launcher each process takes its share of the pictures; the scores of all are gathered at the end.
+"""
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from data.benchmarks import BenchmarkAbsent, BenchmarkError, BenchmarkSet, Pair
+from data.images import Photo, PhotoError, read_photo, to_8_bit, write_photo
+from engine.enhancement import EnhancementError, ImageError
+from engine.processes import Processes, all_processes
+from engine.report import overview_table, write_overview, write_set
+from engine.scores import PictureScores, SetScores
+from metrics.suite import PAIRED, UNPAIRED, MetricSuite, Scores
+
+logger = logging.getLogger(__name__)
+
+EnhancePixels = Callable[[np.ndarray], np.ndarray]  # (H, W, 3) uint8 or uint16 -> the same kind
+PICTURES = "pictures"  # folder, below a set's, of the enhanced pictures
+FORESEEN = (BenchmarkError, PhotoError, ImageError, EnhancementError)  # errors that say all there is to say
+
+
+class EvaluationError(ValueError):
+    """Nothing could be evaluated, or the results could not be written."""
+
+
+def run(sets: Sequence[BenchmarkSet], enhance_pixels: EnhancePixels, output_dir: Path, device: torch.device, *,
+        required: bool = True, settings: Mapping[str, Any] | None = None) -> int:
+    """Evaluate, print the table, and return the exit status: 1 where a set or a picture could not be scored, else 0.
+
+    A metric whose weights this machine does not have is reported and no failure; neither is an absent set unless
+    `required`. Raises EvaluationError when there is no set at all.
+    """
+    with all_processes() as processes:
+        results = evaluate(sets, enhance_pixels, output_dir, device, processes=processes, settings=settings)
+        if processes.rank > 0:
+            return 0
+    if all(result.absent for result in results):
+        raise EvaluationError("\n".join(str(result.problem) for result in results))
+    print(overview_table([result for result in results if not result.absent]))
+    print(f"written: {output_dir}/summary.md, and a folder for each set")
+    failed = [result for result in results if result.failed or (result.problem and (required or not result.absent))]
+    return 1 if failed else 0
+
+
+def evaluate(sets: Sequence[BenchmarkSet], enhance_pixels: EnhancePixels, output_dir: Path, device: torch.device, *,
+             processes: Processes | None = None, max_images: int | None = None, score_inputs: bool = True,
+             metrics: Sequence[str] | None = None, settings: Mapping[str, Any] | None = None) -> list[SetScores]:
+    """Enhance and score the pictures of all sets, and write pictures and reports below `output_dir`.
+
+    enhance_pixels: from the pixels of a dark picture, uint8 or uint16 (H, W, 3), to those of the enhanced one.
+    device: where metrics with networks run.
+    processes: that share the work; None: those of this launch. Then every one of them must make this call.
+    max_images: only the first so many pictures of each set. metrics: names; None: all that apply to the set.
+    settings: what to say in the reports about how the pictures were made.
+
+    Returns the scores of all sets on every process. No trouble with a set or a picture ends the evaluation: it is
+    logged and stands in the scores and reports. Raises EvaluationError when the reports cannot be written.
+    """
+    if processes is None:
+        with all_processes() as found:
+            return evaluate(sets, enhance_pixels, output_dir, device, processes=found, max_images=max_images,
+                            score_inputs=score_inputs, metrics=metrics, settings=settings)
+    suites: dict[bool, MetricSuite] = {}
+    results, turn = [], 0
+    for benchmark in sets:
+        paired = benchmark.high is not None
+        names = [name for name in (PAIRED if paired else UNPAIRED) if metrics is None or name in metrics]
+        result = SetScores(benchmark, names)
+        results.append(result)
+        pairs = _pairs(result, output_dir)[:max_images]
+        if not pairs:
+            continue
+        if paired not in suites:
+            suites[paired] = MetricSuite(names, device)
+        result.missing = dict(suites[paired].missing)
+        share = [pair for number, pair in enumerate(pairs, turn) if number % processes.world == processes.rank]
+        turn += len(pairs)  # goes on through the sets, so that many small ones are shared out evenly too
+        score = PictureScorer(enhance_pixels, suites[paired], output_dir / benchmark.name / PICTURES, score_inputs)
+        bar = tqdm(share, desc=benchmark.name, unit=" pictures", disable=processes.rank > 0, dynamic_ncols=True)
+        result.pictures = [score(pair) for pair in bar]
+    _gather(results, processes)
+    if processes.rank == 0:
+        _report(results, output_dir, settings or {})
+    return results
+
+
+def _pairs(result: SetScores, output_dir: Path) -> list[Pair]:
+    """The set's pictures; none, and the reason in `result.problem`, where the set cannot be used."""
+    folder = (output_dir / result.name).resolve()
+    try:
+        for source in result.benchmark.folders():
+            if folder.is_relative_to(source.resolve()):
+                raise BenchmarkError(f"{result.name}: results in {folder} would lie among the pictures of {source}; "
+                                     "choose another output folder")
+        return result.benchmark.pairs()
+    except BenchmarkError as error:
+        result.problem, result.absent = str(error), isinstance(error, BenchmarkAbsent)
+        return []
+
+
+class PictureScorer:
+    """Enhances, saves and scores one picture after another."""
+
+    def __init__(self, enhance_pixels: EnhancePixels, suite: MetricSuite, folder: Path, score_inputs: bool) -> None:
+        self.enhance_pixels, self.suite, self.folder, self.score_inputs = enhance_pixels, suite, folder, score_inputs
+
+    def __call__(self, pair: Pair) -> PictureScores:
+        """Every error becomes the picture's `problem`: with several processes, no one may leave the others waiting."""
+        scores = PictureScores(pair.name.as_posix(), str(pair.low), None if pair.high is None else str(pair.high))
+        try:
+            self._score(pair, scores)
+        except Exception as error:
+            lines = str(error).strip().splitlines() or ["no message"]
+            foreseen = isinstance(error, FORESEEN)
+            scores.problem = lines[0] if foreseen else f"{type(error).__name__}: {lines[0]}"
+            logger.error("failed: %s: %s", pair.low, scores.problem, exc_info=not foreseen)
+        return scores
+
+    def _score(self, pair: Pair, scores: PictureScores) -> None:
+        dark, reference = _read(pair.low), None if pair.high is None else to_8_bit(_read(pair.high).pixels)
+        scores.height, scores.width = dark.pixels.shape[:2]
+        if reference is not None and reference.shape != dark.pixels.shape:
+            raise BenchmarkError(f"sizes differ: {pair.low} has {_size(dark.pixels)}, its reference {pair.high} has "
+                                 f"{_size(reference)}")
+        start = time.perf_counter()
+        output = to_8_bit(self.enhance_pixels(dark.pixels))
+        scores.seconds = time.perf_counter() - start
+        target = self.folder / pair.name.with_suffix(".png")
+        try:
+            write_photo(target, Photo(output, icc_profile=None if dark.gray else dark.icc_profile))
+        except PhotoError as error:
+            raise PhotoError(f"{target} {error}") from None
+        measured = self.suite.score(output, reference)
+        scores.output, scores.gaps = _numbers(measured), dict(measured.reasons)
+        if self.score_inputs:
+            scores.input = _numbers(self.suite.score(to_8_bit(dark.pixels), reference))
+
+
+def _numbers(scores: Scores) -> dict[str, float]:
+    return {name: value for name, value in scores.items() if name not in scores.reasons}
+
+
+def _read(path: Path) -> Photo:
+    try:
+        return read_photo(path)
+    except PhotoError as error:
+        raise PhotoError(f"{path}: {error}") from None
+
+
+def _size(pixels: np.ndarray) -> str:
+    return f"{pixels.shape[1]}x{pixels.shape[0]}"
+
+
+def _gather(results: Sequence[SetScores], processes: Processes) -> None:
+    """Put the scores of all processes into `results` of each, in the order of names."""
+    shares = processes.gather([(result.pictures, result.missing) for result in results])
+    for number, result in enumerate(results):
+        result.pictures = sorted((picture for share in shares for picture in share[number][0]), key=lambda p: p.name)
+        for share in shares:
+            result.missing |= share[number][1]
+
+
+def _report(results: Sequence[SetScores], output_dir: Path, settings: Mapping[str, Any]) -> None:
+    """Log what is lacking, once, and write the files."""
+    absent = [result.name for result in results if result.absent]
+    if absent:
+        logger.warning("benchmarks that are not on this machine and are left out: %s (dataset/README.md shows where they "
+                       "are looked for)", ", ".join(absent))
+    for result in results:
+        if result.problem and not result.absent:
+            logger.error("failed: %s", result.problem)
+    for metric, reason in {name: why for result in results for name, why in result.missing.items()}.items():
+        logger.warning("metric %s is missing: %s", metric, reason)
+    try:
+        for result in results:
+            if result.pictures:
+                write_set(result, output_dir / result.name, output_dir / result.name / PICTURES, settings)
+        write_overview(results, output_dir, settings)
+    except (OSError, PhotoError) as error:
+        raise EvaluationError(f"results could not be written to {output_dir}: {error}") from None
