@@ -29,7 +29,7 @@ def degrade(planes: np.ndarray, rng: np.random.Generator, rate: float) -> np.nda
     blurred, spotted, mixed = rng.random(3) < rate
     if not (blurred or spotted or mixed):
         return planes
-    image = np.multiply(planes.transpose(1, 2, 0), np.float32(1 / 255), dtype=np.float32, order="C")
+    image = cv2.merge(tuple(planes)) * np.float32(1 / 255)
     if blurred:
         image = defocus(image, rng) if rng.random() < 0.5 else down_and_up(image)
     if spotted:
@@ -37,13 +37,13 @@ def degrade(planes: np.ndarray, rng: np.random.Generator, rate: float) -> np.nda
     if mixed:
         image = mix_noise(image, rng)
     levels = np.clip(image * np.float32(255.0) + np.float32(ROUNDING), 0.0, 255.0).astype(np.uint8)  # astype floors
-    return np.ascontiguousarray(levels.transpose(2, 0, 1))
+    return np.stack(cv2.split(levels))
 
 
 def defocus(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A lens out of focus: convolution with a disc of radius 1..3 pixels whose rim a small Gaussian softens."""
     radius = int(rng.integers(DEFOCUS_RADIUS[0], DEFOCUS_RADIUS[1] + 1))
-    reach = np.arange(-radius - 1, radius + 2)
+    reach = np.arange(-radius - 2, radius + 3)  # two zeros around the disc, for the Gaussian and its mirrored border
     disc = (reach[:, None] ** 2 + reach[None, :] ** 2 <= radius**2).astype(np.float32)
     kernel = cv2.GaussianBlur(disc / disc.sum(), (3, 3), sigmaX=rng.uniform(*DEFOCUS_ALIAS_BLUR))
     return cv2.filter2D(image, -1, kernel)

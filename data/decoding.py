@@ -7,13 +7,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image, ImageOps
-from torchvision.io import ImageReadMode, decode_jpeg
 
 from data.photos import DataError
 
-JPEG_START = b"\xff\xd8\xff"
+JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 REDUCTIONS = (8, 4, 2)          # by which a JPEG file can be decoded smaller
 REDUCE_FROM_BYTES = 200_000     # smaller JPEG files decode in milliseconds; looking at their header first would not pay
 EXIF_ORIENTATION = 0x0112
@@ -54,34 +52,24 @@ class PhotoFile:
         return self._pixels
 
     def _decode(self) -> np.ndarray:
-        return np.ascontiguousarray(self._decode_jpeg() if self.is_jpeg else self._decode_other())
-
-    def _decode_jpeg(self) -> np.ndarray:
-        """torchvision's libjpeg-turbo: as fast as any, and it refuses files that are cut off."""
-        data = torch.from_numpy(np.frombuffer(bytearray(self._content), dtype=np.uint8))
-        try:
-            pixels = decode_jpeg(data, mode=ImageReadMode.RGB, apply_exif_orientation=True)  # (3, H, W)
-        except RuntimeError as error:
-            raise BrokenPhotoError(f"{self.path} is a damaged JPEG file: {_reason(error)}") from None
-        return pixels.permute(1, 2, 0).numpy()
-
-    def _decode_other(self) -> np.ndarray:
         if not self._content:
             raise BrokenPhotoError(f"{self.path} is an empty file")
+        if self.is_jpeg and not _is_complete_jpeg(self._content):  # older OpenCV fills up the rest with grey
+            raise BrokenPhotoError(f"{self.path} is cut off: the end of the JPEG data is missing")
         try:
             pixels = cv2.imdecode(np.frombuffer(self._content, dtype=np.uint8), cv2.IMREAD_COLOR)  # BGR, 8-bit, upright
         except cv2.error as error:
             raise BrokenPhotoError(f"{self.path} cannot be decoded: {_reason(error)}") from None
         if pixels is None:
             raise BrokenPhotoError(f"{self.path} is damaged, or no picture that OpenCV knows")
-        return pixels[:, :, ::-1]
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
 
     def _decode_reduced(self, reduction: int) -> np.ndarray:
         """Fewer coefficients of each 8x8 block are transformed back: an exact low-pass, and most of the work saved."""
         try:
             with Image.open(io.BytesIO(self._content)) as image:
                 image.draft("RGB", (max(image.width // reduction, 1), max(image.height // reduction, 1)))
-                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+                return np.array(ImageOps.exif_transpose(image).convert("RGB"))
         except PILLOW_ERRORS as error:
             raise BrokenPhotoError(f"{self.path} is a damaged JPEG file: {_reason(error)}") from None
 
@@ -94,6 +82,11 @@ class PhotoFile:
         except PILLOW_ERRORS as error:
             raise BrokenPhotoError(f"{self.path} is a damaged JPEG file: {_reason(error)}") from None
         return (width, height) if sideways else (height, width)
+
+
+def _is_complete_jpeg(content: bytes) -> bool:
+    """Whether an end-of-image marker follows the last start of a scan (a thumbnail in the header has one of its own)."""
+    return content.endswith(JPEG_END) or content.rfind(JPEG_END) > content.rfind(JPEG_SCAN)
 
 
 def _reason(error: Exception) -> str:

@@ -102,7 +102,7 @@ def _grid_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     """Uniform over the multiples of 0.001 in [low, high); `low` where there is none."""
     first, last = (math.ceil(round(1000.0 * bound, 6)) for bound in (low, high))
     u = rng.random()
-    return (first + int(u * (last - first))) / 1000.0 if last > first else low
+    return max((first + int(u * (last - first))) / 1000.0, low) if last > first else low
 
 
 def _cut_normal(rng: np.random.Generator, low: float, high: float) -> float:

@@ -91,7 +91,8 @@ def resize(picture: np.ndarray, size: tuple[int, int], method: str) -> np.ndarra
     """uint8 (H, W, 3) to uint8 (3, *size), size = (height, width), antialiased; `method` is "lanczos" or "bicubic".
 
     torch's fixed-point kernels are Pillow's algorithm with vector instructions, three to four times faster; Pillow
-    itself stands in where torch has no Lanczos yet. Both agree to within one 8-bit level.
+    itself stands in where torch has no Lanczos yet. They differ by rounding, and at hard edges by which of the two passes
+    comes first, as overshoot is clipped in between.
     """
     if picture.shape[:2] == size:
         return picture.transpose(2, 0, 1)
