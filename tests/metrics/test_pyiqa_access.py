@@ -66,6 +66,7 @@ def test_pyiqa_leaves_no_trace(shared):
 def test_state_is_put_back_after_an_error_too():
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate(), dict(os.environ)
     filters, threads = list(warnings.filters), torch.get_num_threads()
+    handlers, deterministic = list(logging.getLogger("pyiqa").handlers), torch.backends.cudnn.deterministic
     with pytest.raises(KeyError), side_effects_undone():
         torch.manual_seed(0), np.random.seed(0), random.seed(0)
         torch.set_num_threads(threads + 1)
@@ -79,8 +80,8 @@ def test_state_is_put_back_after_an_error_too():
     assert torch.equal(before[0], torch.get_rng_state()) and np.array_equal(before[1], np.random.get_state()[1])
     assert before[2:] == (random.getstate(), dict(os.environ))
     assert (filters, threads) == (list(warnings.filters), torch.get_num_threads())
-    assert torch.get_default_dtype() == torch.float32 and torch.backends.cudnn.deterministic is False
-    assert not logging.getLogger("pyiqa").handlers
+    assert torch.get_default_dtype() == torch.float32 and torch.backends.cudnn.deterministic is deterministic
+    assert logging.getLogger("pyiqa").handlers == handlers
 
 
 def serve(monkeypatch, contents: dict[str, bytes]):
