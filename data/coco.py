@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-from data.photos import EXPECTED_TREE, DataError, PhotoRef
+from data.errors import EXPECTED_TREE, DataError
 from exp_config.config import Config
 
 log = logging.getLogger(__name__)
@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 CACHE_VERSION = 1
 
 
-def coco_photos(folder: Path, annotations: Path, ids: Collection[int] | None = None) -> list[PhotoRef]:
-    """The photos that `annotations` (an `instances_*.json`) names and `folder` holds, sorted by COCO's image id.
+def coco_photos(folder: Path, annotations: Path, ids: Collection[int] | None = None) -> list[tuple[int, Path]]:
+    """(image id, path) of the photos that `annotations` (an `instances_*.json`) names and `folder` holds, sorted by id.
 
     `ids` keeps only those images. Photos that the file names and the folder lacks are left out, with one counted
     warning. Raises DataError for a missing or unreadable file, for ids that the file does not have, and where no
@@ -39,8 +39,9 @@ def coco_photos(folder: Path, annotations: Path, ids: Collection[int] | None = N
         wanted = set(ids)
         images = [image for image in images if image[0] in wanted]
     present = {entry.name for entry in os.scandir(folder)}
-    absent = [name for _, name in images if name not in present]
-    photos = [PhotoRef(str(image_id), folder / name) for image_id, name in images if name in present]
+    there = [name in present or ("/" in name and (folder / name).is_file()) for _, name in images]
+    absent = [name for (_, name), found in zip(images, there, strict=True) if not found]
+    photos = [(image_id, folder / name) for (image_id, name), found in zip(images, there, strict=True) if found]
     if not photos:
         raise DataError(f"none of the {len(images)} photos named in {annotations} is in {folder} "
                         f"(looked for {', '.join(absent[:3])}). Expected in the project folder:\n{EXPECTED_TREE}")

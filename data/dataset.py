@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
@@ -12,8 +14,9 @@ from torch.utils.data import Dataset
 from data.augment import degrade
 from data.decoding import BrokenPhotoError, PhotoFile
 from data.degradation import darken, draw_curve, final_ranges, ranges_at
+from data.errors import DataError
 from data.geometry import View, draw_view, take_view
-from data.photos import DataError, PhotoRef
+from data.photos import PhotoRef
 from data.randomness import stream, stream_seed
 from data.sensor_noise import add_sensor_noise
 from exp_config.config import Config
@@ -43,31 +46,36 @@ class LowLightPairs(Dataset[Pair]):
     def __init__(self, photos: Sequence[PhotoRef], config: Config, train: bool) -> None:
         if not photos:
             raise DataError("an empty list of photos; list_photos says where they are looked for")
-        self.photos = list(photos)
+        # Two arrays instead of many small objects: those would be copied into every worker process, page by page, as
+        # soon as their reference counts change.
+        self._ids = np.array([photo.id.encode() for photo in photos])
+        self._paths = np.array([os.fsencode(photo.path) for photo in photos])
         self.config = config
         self.train = train
         self.size = (config.height, config.width)
         self._broken: dict[str, str] = {}  # image id -> reason; per loader process
 
     def __len__(self) -> int:
-        return len(self.photos)
+        return len(self._ids)
 
     def __getitem__(self, item: tuple[int, int]) -> Pair:
-        """A broken photo is named in a warning and replaced by another one of the set, the same in every run and on
-        every rank; the replacement's pair here differs from the one in its own place.
+        """The pair of photo `index` in `epoch`.
+
+        A broken photo is named in a warning and replaced by another one of the set, the same in every run and on
+        every rank; the replacement's pair here differs from the one in its own place. DataError when many are broken.
         """
         epoch, index = item
         names: tuple[int | str, ...] = (self.config.seed, epoch) if self.train else ()
         for _ in range(MAX_REPLACEMENTS):
-            ref = self.photos[index]
-            names = (*names, ref.id)
+            image_id = self._ids[index].decode()
+            names = (*names, image_id)
             try:
-                low, normal = self._pictures(PhotoFile(ref.path), epoch, names)
+                low, normal = self._pictures(PhotoFile(Path(os.fsdecode(self._paths[index]))), epoch, names)
             except BrokenPhotoError as error:
-                self._note_broken(ref, error)
-                index = stream_seed("replacement", *names) % len(self.photos)
+                self._note_broken(image_id, error)
+                index = stream_seed("replacement", *names) % len(self)
             else:
-                return Pair(low=torch.from_numpy(low), normal=torch.from_numpy(normal), image_id=ref.id,
+                return Pair(low=torch.from_numpy(low), normal=torch.from_numpy(normal), image_id=image_id,
                             state_seed=stream_seed("state", *names) % 2**31)
         raise DataError(f"{MAX_REPLACEMENTS} photos in a row cannot be read: {self._broken_list()}")
 
@@ -90,12 +98,12 @@ class LowLightPairs(Dataset[Pair]):
         rng = stream("sensor", *names)
         return add_sensor_noise(low, rng, self.config) if rng.random() < self.config.sensor_noise_rate else low
 
-    def _note_broken(self, ref: PhotoRef, error: BrokenPhotoError) -> None:
-        if ref.id not in self._broken:
-            self._broken[ref.id] = str(error)
+    def _note_broken(self, image_id: str, error: BrokenPhotoError) -> None:
+        if image_id not in self._broken:
+            self._broken[image_id] = str(error)
             log.warning("%s; another photo takes its place", error)
-        if len(self._broken) > max(MAX_REPLACEMENTS, MAX_BROKEN_SHARE * len(self.photos)):
-            raise DataError(f"{len(self._broken)} of {len(self.photos)} photos cannot be read: {self._broken_list()}")
+        if len(self._broken) > max(MAX_REPLACEMENTS, MAX_BROKEN_SHARE * len(self)):
+            raise DataError(f"{len(self._broken)} of {len(self)} photos cannot be read: {self._broken_list()}")
 
     def _broken_list(self) -> str:
         shown = list(self._broken.values())[:MAX_REPLACEMENTS]

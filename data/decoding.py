@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from data.photos import DataError
+from data.errors import DataError
 
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 REDUCTIONS = (8, 4, 2)          # by which a JPEG file can be decoded smaller

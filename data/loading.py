@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import DataLoader, Sampler, default_collate
 
 from data.dataset import LowLightPairs, Pair
-from data.photos import DataError, PhotoRef, list_photos
+from data.errors import DataError
+from data.photos import PhotoRef, list_photos
 from data.randomness import stream
 from exp_config.config import Config
 

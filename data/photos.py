@@ -6,19 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from data.coco import coco_photos
+from data.errors import EXPECTED_TREE, DataError
 from exp_config.config import Config
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-
-EXPECTED_TREE = """\
-  dataset/coco/train2017/*.jpg
-  dataset/coco/val2017/*.jpg
-  dataset/coco/annotations/instances_train2017.json
-  dataset/coco/annotations/instances_val2017.json"""
-
-
-class DataError(ValueError):
-    """Training data that cannot be used; the message says what was found, what is expected and what to do."""
 
 
 class PhotoRef(NamedTuple):
@@ -37,21 +29,25 @@ def list_photos(config: Config, train: bool) -> list[PhotoRef]:
     Ids are unique: a photo whose id an earlier source already has gets its source's name in front. Raises DataError
     where a folder or an annotation file is missing, or where no photo is left.
     """
-    from data.coco import coco_photos  # here, because it needs this module's DataError
-
     split = "train" if train else "val"
     images = config.coco_train_images if train else config.coco_val_images
     annotations = config.coco_train_annotations if train else config.coco_val_annotations
+    ids = config.coco_train_ids if train else config.coco_val_ids
     folders = config.train_folders if train else config.val_folders
     limit = config.max_train_photos if train else config.max_val_photos
 
     sources: list[tuple[str, list[PhotoRef]]] = []
+    if ids is not None and (images is None or annotations is None):
+        raise DataError(f"coco_{split}_ids chooses among the images of an annotation file, so coco_{split}_images and "
+                        f"coco_{split}_annotations are needed with it")
     if images is not None:
         folder = existing_folder(config.path(images), f"coco_{split}_images")
         if annotations is None:
-            sources.append((folder.name, folder_photos(folder)))
+            refs = folder_photos(folder)
         else:
-            sources.append((folder.name, coco_photos(folder, config.path(annotations))))
+            found = coco_photos(folder, config.path(annotations), ids)
+            refs = [PhotoRef(str(image_id), path) for image_id, path in found]
+        sources.append((folder.name, refs))
     for name in folders:
         folder = existing_folder(config.path(name), f"{split}_folders")
         sources.append((folder.name, folder_photos(folder)))

@@ -62,6 +62,8 @@ class Config:
     coco_train_annotations: str | None = "dataset/coco/annotations/instances_train2017.json"  # which photos; null: all
     coco_val_images: str | None = "dataset/coco/val2017"                                 # folder of validation photos
     coco_val_annotations: str | None = "dataset/coco/annotations/instances_val2017.json"   # which photos; null: all
+    coco_train_ids: list[int] | None = None         # use only these of the annotation file's images; null: all
+    coco_val_ids: list[int] | None = None           # use only these of the annotation file's images; null: all
     train_folders: list[str] = field(default_factory=list)  # further plain folders of training photos (nested)
     val_folders: list[str] = field(default_factory=list)    # further plain folders of validation photos (nested)
     max_train_photos: int | None = None             # use only the first so many training photos; null: all
