@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -127,7 +126,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(format="%(message)s")
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # oddities of files: what matters comes as a reason
     try:
         return run(args)
     except KeyboardInterrupt:
@@ -142,6 +140,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """What the arguments ask for, in the order: memory check, export, scores or photos."""
+    from data.images import silence_decoders
+
+    silence_decoders()
     plan = None
     if args.input_path and not args.target_path:
         from engine.job_plan import plan_job

@@ -14,6 +14,7 @@ PREFIX = b"Exif\x00\x00"
 ORIENTATION, EXIF_IFD, GPS_IFD = 0x0112, 0x8769, 0x8825
 PIXEL_X, PIXEL_Y = 0xA002, 0xA003
 SHORT, LONG = 3, 4
+TIFF_MAGIC = 42
 
 # Tags of a TIFF's first directory that describe the photo; the others there describe how its pixels were stored.
 DESCRIPTIVE_TAGS = frozenset({
@@ -59,7 +60,7 @@ def upright_exif(raw: bytes, width: int, height: int) -> bytes | None:
     """
     block = bytearray(raw.removeprefix(PREFIX))
     endian = {b"II": "<", b"MM": ">"}.get(bytes(block[:2]))
-    if endian is None or len(block) < 8:
+    if endian is None or len(block) < 8 or struct.unpack_from(endian + "H", block, 2)[0] != TIFF_MAGIC:
         return None
     try:
         first = struct.unpack_from(endian + "L", block, 4)[0]

@@ -1,51 +1,34 @@
 """Photos in and out: upright RGB of the depth that the file holds, and back with its alpha, profile and EXIF.
 
-Pillow decodes; of 16-bit colour, which it cuts to 8 bits, it only checks that the file is whole, and OpenCV decodes.
+Pillow decodes; 16-bit colour, which it cuts to 8 bits, is OpenCV's (data/sixteen_bit.py).
 """
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
+import logging
 import os
+import re
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms
 
 from data.exif import read_exif
+from data.photo import Photo, PhotoError, side_by_side, to_8_bit, upright
 from data.photo_encoding import EncodingError, encode
+from data.sixteen_bit import PNG_COLOUR_TYPE, PNG_GRAY_ALPHA, check_png, is_sixteen_bit, read_colour, read_gray
+
+__all__ = ["MAX_MEGAPIXELS", "PHOTO_SUFFIXES", "Photo", "PhotoError", "decode_photo", "is_photo", "read_photo", "side_by_side",
+           "silence_decoders", "to_8_bit", "upright", "write_atomically", "write_photo"]
 
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")  # compared in lower case
 MAX_MEGAPIXELS = 120.0   # larger files are taken for decompression bombs
 PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
-DEEP_TILES = (";16B", ";16L", ";16N")  # how Pillow spells 16 bits per channel that it is about to cut to 8
 REDUCED_PAGE = 1                       # TIFF tag 254: the page is a smaller copy of another one
-
-
-class PhotoError(ValueError):
-    """A file that cannot be read or written as a photo; the message is the reason, without the file's name."""
-
-
-@dataclass(frozen=True)
-class Photo:
-    """A photo, upright.
-
-    pixels: (H, W, 3) RGB, uint8 or uint16 (full range); three equal channels where `gray`.
-    alpha: (H, W) of the same type, or None. Colour is not multiplied by it.
-    gray: the file holds one channel, and so will what is written.
-    icc_profile, exif: blocks to carry over; exif already says orientation 1.
-    dpi: print resolution. lossless: a WebP file without loss.
-    """
-
-    pixels: np.ndarray
-    alpha: np.ndarray | None = None
-    gray: bool = False
-    icc_profile: bytes | None = None
-    exif: bytes | None = None
-    dpi: tuple[float, float] | None = None
-    lossless: bool = False
 
 
 def is_photo(path: Path) -> bool:
@@ -72,10 +55,7 @@ def decode_photo(data: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> Photo:
     try:
         with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
             _check_header(image, max_megapixels)
-            deep = _is_deep(image)
-            planar = getattr(image, "tag_v2", {}).get(284) == 2
-            image.load()
-            return _decode_deep(image, data, planar) if deep else _decode_shallow(image, data)
+            return (_decode_sixteen_bit if is_sixteen_bit(image) else _decode_eight_bit)(image, data)
     except PhotoError:
         raise
     except Image.DecompressionBombError:
@@ -87,7 +67,8 @@ def decode_photo(data: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> Photo:
     except MemoryError:
         raise PhotoError("there is not enough memory to decode it") from None
     except Exception as error:  # decoders raise whatever damaged bytes lead them to, SyntaxError and struct.error too
-        raise PhotoError(f"damaged: {str(error).strip() or type(error).__name__}") from None
+        reason = str(error).strip() or type(error).__name__
+        raise PhotoError(f"damaged: {re.sub(r'^decoder error -.*', 'its data cannot be decoded', reason)}") from None
 
 
 def write_photo(path: str | Path, photo: Photo) -> None:
@@ -112,25 +93,21 @@ def write_atomically(path: Path, data: bytes) -> None:
     try:
         with open(temporary, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def to_8_bit(pixels: np.ndarray) -> np.ndarray:
-    """uint16 -> uint8, to nearest; uint8 as it is."""
-    return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+def silence_decoders() -> None:
+    """Keep Pillow, libtiff and OpenCV from printing what they find odd in files: what matters comes as a PhotoError.
 
-
-def side_by_side(left: Photo, right: Photo) -> Photo:
-    """One picture of two of equal size; metadata of neither, colour profile of the right."""
-    pixels = np.concatenate([left.pixels, right.pixels], axis=1)
-    alpha = None
-    if left.alpha is not None and right.alpha is not None:
-        alpha = np.concatenate([left.alpha, right.alpha], axis=1)
-    return Photo(pixels, alpha, left.gray and right.gray, right.icc_profile, lossless=right.lossless)
+    It holds for the whole process (OpenCV: if not imported yet), so it is for scripts to call.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    with contextlib.suppress(AttributeError, OSError):  # where libtiff is linked in, it cannot be reached
+        ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
 
 
 # --- decoding ---
@@ -158,18 +135,8 @@ def _other_pages_are_thumbnails(image: Image.Image, frames: int) -> bool:
     return all(reduced)
 
 
-def _is_deep(image: Image.Image) -> bool:
-    """Whether the file holds 16 bits per channel."""
-    if image.mode.startswith("I;16"):
-        return True
-    if image.format == "TIFF" and image.mode != "CMYK":
-        return image.tag_v2.get(258, (8,))[0] == 16  # type: ignore[attr-defined]
-    arguments = image.tile[0][3] if image.tile else None
-    mode = arguments if isinstance(arguments, str) else ""
-    return image.format == "PNG" and mode.endswith(DEEP_TILES)
-
-
-def _decode_shallow(image: Image.Image, data: bytes) -> Photo:
+def _decode_eight_bit(image: Image.Image, data: bytes) -> Photo:
+    image.load()
     icc_profile = image.info.get("icc_profile")
     orientation, exif = read_exif(image)
     dpi = _read_dpi(image)
@@ -185,46 +152,20 @@ def _decode_shallow(image: Image.Image, data: bytes) -> Photo:
     return _photo(pixels, alpha, orientation, gray=gray, icc_profile=icc_profile, exif=exif, dpi=dpi, lossless=lossless)
 
 
-def _decode_deep(image: Image.Image, data: bytes, planar: bool) -> Photo:
-    """16 bits per channel. `image` is loaded: Pillow found the file whole (OpenCV fills what is missing with black)."""
+def _decode_sixteen_bit(image: Image.Image, data: bytes) -> Photo:
+    if image.format == "PNG":
+        check_png(data)
+    image.load()  # Pillow finds out whether the file is whole, and turns TIFF upright, as OpenCV does
     orientation, exif = read_exif(image)
-    kept = {"icc_profile": image.info.get("icc_profile"), "exif": exif, "dpi": _read_dpi(image)}
-    tags = getattr(image, "tag_v2", {})
-    if image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.uint16)
-        if tags.get(262) == 0:  # TIFF: white is zero
-            values = 65535 - values
-        return _photo(np.repeat(values[..., None], 3, axis=2), None, orientation, gray=True, **kept)
-    if planar:
-        raise PhotoError("16-bit TIFF with separate colour planes is not supported; save it with interleaved channels")
-    import cv2  # only here: 8-bit photos do not pay for the import
-
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype != np.uint16 or values.ndim != 3 or values.shape[2] not in (3, 4):
-        raise PhotoError(f"a 16-bit {image.format} of a kind that OpenCV cannot decode")
-    pixels, alpha = values[..., 2::-1], values[..., 3] if values.shape[2] == 4 else None
-    if alpha is not None and 1 in tags.get(338, ()):  # TIFF: colour is multiplied by alpha
-        scale = np.maximum(alpha, 1)[..., None]
-        pixels = np.minimum(np.round(pixels * (65535.0 / scale)), 65535).astype(np.uint16)
-    gray = image.format == "PNG" and data[25] in (0, 4)
-    # OpenCV turns TIFF files upright by itself, as Pillow does on loading; the orientation read after that is 1.
-    return _photo(pixels, alpha, orientation, gray=gray, **kept)
+    gray = image.mode.startswith("I;16") or (image.format == "PNG" and data[PNG_COLOUR_TYPE] == PNG_GRAY_ALPHA)
+    pixels, alpha = (read_gray(image), None) if image.mode.startswith("I;16") else read_colour(image, data)
+    return _photo(pixels, alpha, orientation, gray=gray, icc_profile=image.info.get("icc_profile"), exif=exif,
+                  dpi=_read_dpi(image))
 
 
 def _photo(pixels: np.ndarray, alpha: np.ndarray | None, orientation: int, **kept) -> Photo:
     pixels = np.ascontiguousarray(upright(pixels, orientation))
     return Photo(pixels, None if alpha is None else np.ascontiguousarray(upright(alpha, orientation)), **kept)
-
-
-def upright(values: np.ndarray, orientation: int) -> np.ndarray:
-    """Stored (H, W, ...) -> as the camera was held; orientation 1..8 as in EXIF (a view, nothing is copied)."""
-    if orientation >= 5:
-        values = values.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        values = values[::-1]
-    if orientation in (2, 3, 6, 7):
-        values = values[:, ::-1]
-    return values
 
 
 def _to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:

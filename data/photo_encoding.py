@@ -21,7 +21,7 @@ FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif"
 JPEG_SEGMENT = 65533                     # bytes that a marker segment holds
 LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}
 HOLDS_GRAY = ("PNG", "JPEG", "BMP", "TIFF")
-HOLDS_GRAY_ALPHA = ("PNG", "TIFF", "JPEG")   # (JPEG: once the alpha is gone)
+HOLDS_GRAY_ALPHA = {1: ("PNG", "TIFF", "JPEG"), 2: ()}  # by bytes; JPEG: the alpha goes; 16 bits: no reader knows it
 HOLDS_ALPHA = ("PNG", "TIFF", "WEBP", "BMP")
 HOLDS_16_BIT = ("PNG", "TIFF")
 LUMA = np.array([0.299, 0.587, 0.114])   # ITU-R BT.601
@@ -67,7 +67,7 @@ def channels(photo: Photo, kind: str) -> np.ndarray:
     pixels, alpha = photo.pixels, photo.alpha
     if pixels.dtype == np.uint16 and kind not in HOLDS_16_BIT:
         pixels, alpha = (None if v is None else np.round(v / 257.0).astype(np.uint8) for v in (pixels, alpha))
-    if photo.gray and kind in (HOLDS_GRAY if alpha is None else HOLDS_GRAY_ALPHA):
+    if photo.gray and kind in (HOLDS_GRAY if alpha is None else HOLDS_GRAY_ALPHA[pixels.dtype.itemsize]):
         pixels = np.round(pixels @ LUMA).astype(pixels.dtype)[..., None]
     if alpha is not None and kind not in HOLDS_ALPHA:
         top = np.iinfo(pixels.dtype).max
@@ -85,9 +85,6 @@ def _encode_png16(values: np.ndarray, photo: Photo, profile: bytes | None) -> by
     """16-bit PNG by OpenCV; the chunks that it does not write are put after the header (PNG 3rd ed., sec. 11.3)."""
     import cv2
 
-    if values.shape[2] == 2:  # OpenCV has no gray with alpha
-        values = values[..., [0, 0, 0, 1]]
-        profile = None
     ordered = values[..., [2, 1, 0, 3][: values.shape[2]]] if values.shape[2] > 1 else values
     ok, encoded = cv2.imencode(".png", ordered)
     if not ok:
@@ -116,12 +113,7 @@ def _encode_tiff(values: np.ndarray, photo: Photo, profile: bytes | None) -> byt
         differences = differences.astype("<u2", copy=False)
     strips = [zlib.compress(differences[top : top + STRIP_ROWS].tobytes()) for top in range(0, height, STRIP_ROWS)]
     offsets = np.cumsum([0, *map(len, strips)])[:-1].tolist()
-    directory = TiffImagePlugin.ImageFileDirectory_v2(b"II\x2a\x00\x00\x00\x00\x00")
-    if photo.exif:
-        block = Image.Exif()
-        block.load(photo.exif)
-        for tag, value in descriptive(block).items():
-            directory[tag] = value
+    directory = _tiff_directory(photo.exif)
     bits = values.dtype.itemsize * 8
     tags = {256: width, 257: height, 258: (bits,) * count, 259: 8, 262: 1 if count <= 2 else 2, 273: tuple(offsets),
             274: 1, 277: count, 278: STRIP_ROWS, 279: tuple(map(len, strips)), 284: 1, 317: 2, 339: (1,) * count}
@@ -139,3 +131,22 @@ def _encode_tiff(values: np.ndarray, photo: Photo, profile: bytes | None) -> byt
     directory.save(file)
     file.writelines(strips)
     return file.getvalue()
+
+
+def _tiff_directory(exif: bytes | None) -> TiffImagePlugin.ImageFileDirectory_v2:
+    """A directory with the descriptive tags of an EXIF block; empty where they cannot be written (damaged blocks)."""
+    def empty() -> TiffImagePlugin.ImageFileDirectory_v2:
+        return TiffImagePlugin.ImageFileDirectory_v2(b"II\x2a\x00\x00\x00\x00\x00")
+
+    if not exif:
+        return empty()
+    directory = empty()
+    try:
+        block = Image.Exif()
+        block.load(exif)
+        for tag, value in descriptive(block).items():
+            directory[tag] = value
+        directory.tobytes()
+    except Exception:  # Pillow's parser and writer raise whatever the damaged values lead them to
+        return empty()
+    return directory

@@ -62,8 +62,11 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
         dark = _to_batch(image, device)
     else:
         raise ImageError(f"an image of type {type(image).__name__}; expected a numpy array or a torch tensor")
-    bright = model.to_unit_range(_sample(model, model.to_model_range(dark), dtype, seed, T, C, N)).clamp_(0, 1)
-    if strength < 1:
+    x = model.to_model_range(dark)
+    if strength == 1:
+        dark = None  # large photos: nothing is kept that is not needed
+    bright = model.to_unit_range(_sample(model, x, dtype, seed, T, C, N)).clamp_(0, 1)
+    if dark is not None:
         bright = torch.lerp(dark, bright, strength)
     return bright.to(image.device, image.dtype) if isinstance(image, Tensor) else _to_array(bright, image.dtype)
 

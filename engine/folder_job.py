@@ -49,7 +49,7 @@ def run_job(plan: Plan, enhance_pixels: EnhancePixels, *, overwrite: bool = Fals
     summary = Summary()
     for folder, reason in plan.unreadable:
         summary.fail(folder, reason)
-    todo = [task for task in plan.tasks if overwrite or not all(target.exists() for target in task.targets())]
+    todo = [task for task in plan.tasks if overwrite or not all(map(_is_there, task.targets()))]
     summary.skipped = len(plan.tasks) - len(todo)
     with tqdm(total=len(todo), unit="photo", dynamic_ncols=True) as bar, ThreadPoolExecutor(1, "encode") as writer:
         writing: tuple[Task, Future] | None = None
@@ -83,10 +83,15 @@ def _decoded_ahead(tasks: Sequence[Task], max_megapixels: float) -> Iterator[tup
 
 
 def _write(task: Task, photo: Photo, bright: Photo, overwrite: bool) -> None:
-    if overwrite or not task.output.exists():
+    if overwrite or not _is_there(task.output):
         write_photo(task.output, bright)
-    if task.compare is not None and (overwrite or not task.compare.exists()):
+    if task.compare is not None and (overwrite or not _is_there(task.compare)):
         write_photo(task.compare, side_by_side(photo, bright))
+
+
+def _is_there(path: Path) -> bool:
+    """A result; an empty file is none (a power cut may leave one)."""
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _finish(writing: tuple[Task, Future] | None, summary: Summary, bar: tqdm) -> None:
