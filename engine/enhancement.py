@@ -10,8 +10,10 @@ Example:
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import os
+from collections.abc import Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -65,7 +67,7 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
     x = model.to_model_range(dark)
     if strength == 1:
         dark = None  # large photos: nothing is kept that is not needed
-    bright = model.to_unit_range(_sample(model, x, dtype, seed, T, C, N)).clamp_(0, 1)
+    bright = model.to_unit_range(_sample(model, x, dtype, seed, {"T": T, "C": C, "N": N})).clamp_(0, 1)
     if dark is not None:
         bright = torch.lerp(dark, bright, strength)
     return bright.to(image.device, image.dtype) if isinstance(image, Tensor) else _to_array(bright, image.dtype)
@@ -156,21 +158,41 @@ def _check_range(low: float, high: float) -> None:
 
 # --- the network, within the memory there is ---
 
-def _sample(model: HVR, x: Tensor, dtype: torch.dtype | None, seed: int, T: int | None, C: int | None,
-            N: int | None) -> Tensor:
-    """The model's picture of x (B, 3, H, W) in its range, float32; with less memory and more time where it does not fit."""
-    autocast = torch.autocast(x.device.type, dtype) if dtype else contextlib.nullcontext()
-    try:
-        with autocast:
-            output = model.sample(x, T=T, C=C, N=N, seeds=seed)[1].float()
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise EnhancementError(f"not enough memory for {x.shape[-1]}x{x.shape[-2]} pixels on {x.device}") from error
+def _sample(model: HVR, x: Tensor, dtype: torch.dtype | None, seed: int, steps: Mapping[str, int | None]) -> Tensor:
+    """The model's picture of x (B, 3, H, W) in its range, float32, on the device of x or where there is room for it."""
+    places = devices_to_try(x.device)
+    for place, following in zip(places, [*places[1:], None], strict=True):
+        try:
+            output = _run(model, x, dtype if place == x.device else None, seed, steps, place)
+            break
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            message = f"not enough memory for {x.shape[-1]}x{x.shape[-2]} pixels on {place}"
+        # Only here, outside of the handler, are the maps of the failed attempt let go.
+        if following is None:
+            raise EnhancementError(message)
+        logger.warning("%s; this picture is computed on %s", message, following)
+        if place.type == "cuda":
+            torch.cuda.empty_cache()
     if not torch.isfinite(output).all():
         advice = "use --precision fp32" if dtype else "do these weights belong to this network?"
         raise EnhancementError(f"the network's output holds NaN or infinite values; {advice}")
     return output
+
+
+def _run(model: HVR, x: Tensor, dtype: torch.dtype | None, seed: int, steps: Mapping[str, int | None],
+         place: torch.device) -> Tensor:
+    """`_sample` on one device."""
+    if place != x.device:
+        model = copy.deepcopy(model).to(place)
+    with torch.autocast(place.type, dtype) if dtype else contextlib.nullcontext():
+        return model.sample(x.to(place), seeds=seed, **steps)[1].float().to(x.device)
+
+
+def devices_to_try(device: torch.device) -> list[torch.device]:
+    """Where to compute, in this order as memory runs out: the CPU's main memory is larger, and its kernels need least."""
+    return [device] if device.type == "cpu" else [device, torch.device("cpu")]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+import engine.enhancement
 from engine.enhancement import DeviceError, EnhancementError, ImageError, autocast_dtype, choose_device, enhance
 from exp_config import Config
 from models import HVR
@@ -108,6 +109,34 @@ def test_not_finite_output_is_an_error(model, photo, monkeypatch):
         enhance(model, photo)
     with pytest.raises(EnhancementError, match="--precision fp32"):
         enhance(model, photo, precision="fp16")
+
+
+def test_out_of_memory_goes_on_where_there_is_room_and_says_so(model, photo, monkeypatch, caplog):
+    wanted, sample, attempts = enhance(model, photo), HVR.sample, []
+
+    def sample_with_little_memory(self, x, **options):
+        attempts.append(x.shape)
+        if len(attempts) % 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return sample(self, x, **options)
+
+    monkeypatch.setattr(HVR, "sample", sample_with_little_memory)
+    with pytest.raises(EnhancementError, match="not enough memory for 34x21 pixels on cpu"):
+        enhance(model, photo)
+    assert [d.type for d in engine.enhancement.devices_to_try(torch.device("cuda", 0))] == ["cuda", "cpu"]
+    monkeypatch.setattr("engine.enhancement.devices_to_try", lambda device: [device, device])
+    attempts.clear()
+    np.testing.assert_array_equal(enhance(model, photo), wanted)
+    assert len(attempts) == 2 and "not enough memory for 34x21 pixels on cpu; this picture is computed on cpu" in caplog.text
+
+
+def test_other_errors_of_the_network_are_not_taken_for_memory(model, photo, monkeypatch):
+    def fault(*_, **__):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(HVR, "sample", fault)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        enhance(model, photo)
 
 
 def test_devices():
