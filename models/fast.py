@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from models import native_library
 from models.latents import State
-from models.swin2sr import MAX_LOGIT_SCALE, SwinBlock
+from models.swin2sr import SwinBlock
 from models.unetpp import ConvBlock
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ def _both(*modules: nn.Module) -> list[Tensor]:
 
 def _swin_block(block: SwinBlock) -> list[Tensor]:
     a = block.attn
-    scale = a.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()
-    return [a.qkv.weight, a.q_bias, a.v_bias, scale, a.compute_position_bias(),
+    return [a.qkv.weight, a.q_bias, a.v_bias, a.similarity_scale(), a.compute_position_bias(),
             *_both(a.proj, block.norm1, block.mlp.fc1, block.mlp.fc2, block.norm2)]
 
 
@@ -87,12 +86,15 @@ class Recursion:
         pointers = (ctypes.c_void_p * len(tensors))(*(t.data_ptr() for t in tensors))
         self.weights = ctypes.c_void_p(lib.hvr_pack(ctypes.byref(self.dims), pointers))
         self.x = x.contiguous()
-        lanes = lib.hvr_lanes()
-        shape = (B, self.H, model.z_dims, -(-self.W // lanes) * lanes)
-        self.zH, self.zL = torch.empty(shape), torch.empty(shape)
-        size = lib.hvr_workspace(ctypes.byref(self.dims), self.H, self.W, self.threads)
-        self.memory = torch.empty(size + 16)
+        row = -(-self.W // lib.hvr_lanes()) * lib.hvr_lanes()
+        self.zH, self.zL = (self._memory(B, self.H, model.z_dims, row) for _ in range(2))
+        self.memory = self._memory(16 + lib.hvr_workspace(ctypes.byref(self.dims), self.H, self.W, self.threads))
         self.aligned = self.memory.data_ptr() + -self.memory.data_ptr() % 64
+
+    def _memory(self, *shape: int) -> Tensor:
+        tensor = torch.empty(shape)
+        self.lib.hvr_large_pages(tensor.data_ptr(), tensor.numel())
+        return tensor
 
     def __del__(self) -> None:
         if weights := getattr(self, "weights", None):

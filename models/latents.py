@@ -11,10 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-MASK32 = 0xFFFFFFFF
-HASH_FACTOR = 0x45D9F3B           # odd and below 2^31, so that products of 32-bit numbers fit into int64
+HASH_FACTOR = 0x45D9F3B
+GOLDEN_RATIO = 0x9E3779B9 - 2**32  # as int32
 EDGE = math.erf(1 / math.sqrt(2))  # probability of a normal variable to lie in [-1, 1]
-CHUNK = 1 << 22                   # elements hashed at once: bounds the memory of the integer intermediates
+CHUNK = {"cpu": 1 << 16}           # elements hashed at once: what the cache holds; else enough to keep a GPU busy
+LARGE_CHUNK = 1 << 24
 
 
 class State(NamedTuple):
@@ -27,22 +28,24 @@ class State(NamedTuple):
         return State(self.zH.detach(), self.zL.detach())
 
 
-def hash32(x: Tensor) -> Tensor:
-    """Mix the bits of int64 values in [0, 2^32); the result is in the same range."""
+def hash32_(x: Tensor) -> Tensor:
+    """Mix the bits of int32 values (products wrap around), in place."""
     for _ in range(2):
-        x = ((x >> 16) ^ x) * HASH_FACTOR & MASK32
-    return (x >> 16) ^ x
+        x.bitwise_xor_((x >> 16).bitwise_and_(0xFFFF)).mul_(HASH_FACTOR)
+    return x.bitwise_xor_((x >> 16).bitwise_and_(0xFFFF))
 
 
 def truncated_normal(seeds: Tensor, size: int) -> Tensor:
-    """(B,) int64 seeds -> (B, size) float32, normal(0, 1) truncated to [-1, 1]; row b depends on seeds[b] alone."""
-    key = hash32(seeds & MASK32)[:, None]
-    second = hash32((key + 0x9E3779B9) & MASK32)
+    """(B,) integer seeds -> (B, size) float32, normal(0, 1) truncated to [-1, 1]; row b depends on seeds[b] alone."""
+    seeds = seeds.to(torch.int64) & 0xFFFFFFFF
+    key = hash32_(torch.where(seeds < 2**31, seeds, seeds - 2**32).to(torch.int32))[:, None]
+    second = hash32_(key + GOLDEN_RATIO)
     out = torch.empty(seeds.shape[0], size, device=seeds.device)
-    step = max(CHUNK // max(seeds.shape[0], 1), 1)
+    step = max(CHUNK.get(seeds.device.type, LARGE_CHUNK) // max(seeds.shape[0], 1), 1)
     for start in range(0, size, step):
-        counter = torch.arange(start, min(start + step, size), device=seeds.device)
-        bits = hash32(hash32((counter + key) & MASK32) ^ second) >> 8           # 24 bits: exact in float32
-        uniform = (bits.float() + 0.5) * 2.0**-23 - 1                           # in (-1, 1)
-        out[:, start : start + step] = torch.erfinv(uniform * EDGE) * math.sqrt(2)
+        counter = torch.arange(start, min(start + step, size), dtype=torch.int32, device=seeds.device)
+        bits = hash32_(hash32_(counter + key).bitwise_xor_(second))
+        bits = (bits >> 8).bitwise_and_(0xFFFFFF)                       # 24 bits: exact in float32
+        uniform = bits.float().add_(0.5).mul_(2.0**-23).sub_(1)         # in (-1, 1)
+        torch.mul(uniform.mul_(EDGE).erfinv_(), math.sqrt(2), out=out[:, start : start + step])
     return out.clamp_(-1, 1)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parent / "native"
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-pthread", "-fno-math-errno", "-fno-trapping-math",
-         "-fno-signed-zeros")
+         "-fno-signed-zeros", "-ffinite-math-only")
 COMPILERS = ("c++", "g++", "clang++")  # tried in this order, after $CXX
 MAX_LAYERS = 16
 log = logging.getLogger(__name__)
@@ -91,11 +91,14 @@ def load(path: Path) -> ctypes.CDLL:
     for name, result, arguments in (
         ("hvr_lanes", integer, []),
         ("hvr_supported_head", integer, [integer]),
+        ("hvr_large_pages", None, [pointer, ctypes.c_long]),
         ("hvr_workspace", ctypes.c_long, [ctypes.POINTER(Dims), integer, integer, integer]),
         ("hvr_pack", pointer, [ctypes.POINTER(Dims), ctypes.POINTER(pointer)]),
         ("hvr_free", None, [pointer]),
         ("hvr_step", None, [pointer, ctypes.c_char, pointer, pointer, pointer, integer, integer, pointer, integer]),
         ("hvr_head", None, [pointer, pointer, integer, integer, pointer, pointer, integer]),
+        ("hvr_block_forward", None, [pointer, pointer, *[integer] * 4, pointer, integer]),
+        ("hvr_block_backward", None, [pointer, pointer, pointer, *[integer] * 4, pointer, pointer, ctypes.c_long, integer]),
     ):
         function = getattr(lib, name)
         function.restype, function.argtypes = result, arguments

@@ -1,5 +1,10 @@
 // The L and H step and the head of HVR on the CPU, float32, one picture at a time, with as few passes over memory as
 // GroupNorm allows; C interface for ctypes (models/native_library.py). Formulas: models/unetpp.py, models/swin2sr.py.
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+#include "block_gradient.h"
 #include "weights.h"
 
 namespace hvr {
@@ -159,20 +164,24 @@ class HStep {
     // Window at (top, left), which may run over the border where it wraps around, -> x [C][64], or back.
     template <bool TO_MAP>
     static void copy_window(const Map& map, int top, int left, float* x) {
-        const int split = map.W - left < SIDE ? map.W - left : SIDE;
+        const int inside = map.W - left;  // columns before the border
         for (int r = 0; r < SIDE; r++) {
             float* row = map.row((top + r) % map.H);
             for (int c = 0; c < map.C; c++) {
                 float *pixels = row + c * map.stride, *token = x + c * TOKENS + r * SIDE;
-                if (TO_MAP) {
-                    std::memcpy(pixels + left, token, split * sizeof(float));
-                    std::memcpy(pixels, token + split, (SIDE - split) * sizeof(float));
+                if (inside >= SIDE) {
+                    copy<TO_MAP>(pixels + left, token, SIDE);
                 } else {
-                    std::memcpy(token, pixels + left, split * sizeof(float));
-                    std::memcpy(token + split, pixels, (SIDE - split) * sizeof(float));
+                    copy<TO_MAP>(pixels + left, token, inside);
+                    copy<TO_MAP>(pixels, token + inside, SIDE - inside);
                 }
             }
         }
+    }
+
+    template <bool TO_MAP>
+    static void copy(float* pixels, float* token, int n) {
+        std::memcpy(TO_MAP ? pixels : token, TO_MAP ? token : pixels, n * sizeof(float));
     }
 };
 
@@ -196,6 +205,17 @@ inline void head_row(const Weights& weights, const Map& zH, int y, float* out, f
 extern "C" {
 
 int hvr_lanes() { return hvr::LANES; }
+
+// Asks for large pages behind a fresh block of memory: fewer page faults and address look-ups.
+void hvr_large_pages(float* memory, long floats) {
+#ifdef __linux__
+    const std::uintptr_t page = 4096, start = (reinterpret_cast<std::uintptr_t>(memory) + page - 1) / page * page;
+    const std::uintptr_t end = reinterpret_cast<std::uintptr_t>(memory + floats) / page * page;
+    if (end > start) madvise(reinterpret_cast<void*>(start), end - start, MADV_HUGEPAGE);
+#else
+    (void)memory, (void)floats;
+#endif
+}
 
 int hvr_supported_head(int channels) { return hvr::supported_head(channels); }
 
@@ -232,5 +252,17 @@ void hvr_head(const void* weights, const float* zH, int H, int W, float* out, fl
     team.run([&](int thread) {
         team.share(H, [&](int y) { hvr::head_row(all, map, y, out, memory + thread * map.stride); });
     });
+}
+
+// A Swin block of the published sizes with gradients: features [B][H][W][24], `packed` as BlockGradient's offsets say.
+void hvr_block_forward(const float* x, float* y, int B, int H, int W, int shift, const float* packed, int threads) {
+    const hvr::Windows w{H, W, shift};
+    hvr::PublishedBlock::run_forward(x, y, w, B * w.per_image(), packed, threads);
+}
+
+void hvr_block_backward(const float* x, const float* gy, float* gx, int B, int H, int W, int shift, const float* packed,
+                        float* sums, long size, int threads) {
+    const hvr::Windows w{H, W, shift};
+    hvr::PublishedBlock::run_backward(x, gy, gx, w, B * w.per_image(), packed, sums, size, threads);
 }
 }

@@ -13,6 +13,13 @@
 #endif
 #endif
 
+#define UNROLL _Pragma("GCC unroll 16")
+#if defined(__x86_64__) && defined(__AVX__)
+#define IN_REGISTER(v) __asm__("" : "+x"(v))
+#else
+#define IN_REGISTER(v) (void)(v)
+#endif
+
 namespace hvr {
 
 constexpr int LANES = HVR_LANES;
@@ -41,13 +48,12 @@ inline V exp2(V x) {
     x = max(x, all(-126.f));
     V t = x + magic;
     V f = x - (t - magic);            // in [-1/2, 1/2]
-    V p = all(1.5352975e-4f);
-    p = p * f + 1.3398874e-3f;
-    p = p * f + 9.6184373e-3f;
-    p = p * f + 5.5503324e-2f;
-    p = p * f + 2.4022648e-1f;
-    p = p * f + 6.9314720e-1f;
-    p = p * f + 1.f;
+    V p = all(1.327646686e-3f);
+    p = p * f + 9.675541293e-3f;
+    p = p * f + 5.550713289e-2f;
+    p = p * f + 2.402211972e-1f;
+    p = p * f + 6.931469671e-1f;
+    p = p * f + 1.000000072f;
     VI bits;
     std::memcpy(&bits, &t, sizeof bits);
     VI value;

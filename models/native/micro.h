@@ -1,5 +1,7 @@
 // The inner loop of every convolution and linear layer: 4 output channels x NV vectors of pixels in registers.
 #pragma once
+#include <type_traits>
+
 #include "lanes.h"
 
 namespace hvr {
@@ -10,19 +12,24 @@ constexpr int MAX_NV = 3;  // vectors of pixels at once
 // acc[o][i] = sum over input channels c and TAPS neighbours k of w[c][k][o] * in[c][i * LANES + k].
 template <int NV, int TAPS>
 inline void multiply(const float* __restrict in, long stride, int channels, const float* __restrict w, V acc[OC][NV]) {
-    V a[OC][NV] = {};
+    V a[OC][NV];
+    UNROLL for (int o = 0; o < OC; o++)
+        UNROLL for (int i = 0; i < NV; i++) a[o][i] = V{};
     for (int c = 0; c < channels; c++, in += stride) {
-        for (int k = 0; k < TAPS; k++, w += OC) {
+        UNROLL for (int k = 0; k < TAPS; k++, w += OC) {
             V x[NV];
-            for (int i = 0; i < NV; i++) x[i] = load(in + k + i * LANES);
-            for (int o = 0; o < OC; o++) {
+            UNROLL for (int i = 0; i < NV; i++) {
+                x[i] = load(in + k + i * LANES);
+                IN_REGISTER(x[i]);  // else the compiler loads it once for each output channel
+            }
+            UNROLL for (int o = 0; o < OC; o++) {
                 V f = all(w[o]);
-                for (int i = 0; i < NV; i++) a[o][i] += f * x[i];
+                UNROLL for (int i = 0; i < NV; i++) a[o][i] += f * x[i];
             }
         }
     }
-    for (int o = 0; o < OC; o++)
-        for (int i = 0; i < NV; i++) acc[o][i] = a[o][i];
+    UNROLL for (int o = 0; o < OC; o++)
+        UNROLL for (int i = 0; i < NV; i++) acc[o][i] = a[o][i];
 }
 
 // Calls part(start, constant NV) for consecutive runs of 3, 2 or 1 vectors that cover `vectors`.

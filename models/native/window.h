@@ -49,27 +49,41 @@ inline void normalise_head(float* x, int d, float factor) {
     }
 }
 
-// out = softmax(q k^T + bias) v for one head of d channels; q, k, v, out [d][64]; LANES queries at a time, key by key.
+// out = softmax(q k^T + bias) v for one head of d channels; q, k, v, out [d][64]. Two vectors of queries at a time, key by
+// key; the weights p stay in the first-level cache between the two products.
 template <int d>
 inline void attend(const float* q, const float* k, const float* v, const float* bias, bool bounded, float* out) {
-    for (int i = 0; i < TOKENS; i += LANES) {
-        V query[d], sum[d] = {}, total = {}, top = {};
-        for (int c = 0; c < d; c++) query[c] = load(q + c * TOKENS + i);
-        auto similarity = [&](int j) {
-            V s = load(bias + j * TOKENS + i);
-            for (int c = 0; c < d; c++) s += query[c] * k[c * TOKENS + j];
-            return s;
+    constexpr int QV = 2;
+    float p[TOKENS * QV * LANES];
+    for (int i = 0; i < TOKENS; i += QV * LANES) {
+        V query[d][QV], total[QV] = {}, top[QV] = {};
+        for (int c = 0; c < d; c++)
+            for (int u = 0; u < QV; u++) query[c][u] = load(q + c * TOKENS + i + u * LANES);
+        auto similarity = [&](int j, int u) {
+            V even = load(bias + j * TOKENS + i + u * LANES), odd = V{};
+            UNROLL for (int c = 0; c < d; c += 2) even += query[c][u] * k[c * TOKENS + j];
+            UNROLL for (int c = 1; c < d; c += 2) odd += query[c][u] * k[c * TOKENS + j];
+            return even + odd;
         };
-        if (!bounded) {
-            top = similarity(0);
-            for (int j = 1; j < TOKENS; j++) top = max(top, similarity(j));
-        }
-        for (int j = 0; j < TOKENS; j++) {
-            V p = exp2(similarity(j) - top);
-            total += p;
-            for (int c = 0; c < d; c++) sum[c] += p * v[c * TOKENS + j];
-        }
-        for (int c = 0; c < d; c++) store(out + c * TOKENS + i, sum[c] / total);
+        if (!bounded)
+            for (int u = 0; u < QV; u++) {
+                top[u] = similarity(0, u);
+                for (int j = 1; j < TOKENS; j++) top[u] = max(top[u], similarity(j, u));
+            }
+        for (int j = 0; j < TOKENS; j++)
+            UNROLL for (int u = 0; u < QV; u++) {
+                V weight = exp2(bounded ? similarity(j, u) : similarity(j, u) - top[u]);
+                store(p + (j * QV + u) * LANES, weight);
+                total[u] += weight;
+            }
+        V sum[d][QV] = {};
+        for (int j = 0; j < TOKENS; j++)
+            UNROLL for (int c = 0; c < d; c++) {
+                V value = all(v[c * TOKENS + j]);
+                UNROLL for (int u = 0; u < QV; u++) sum[c][u] += load(p + (j * QV + u) * LANES) * value;
+            }
+        for (int c = 0; c < d; c++)
+            for (int u = 0; u < QV; u++) store(out + c * TOKENS + i + u * LANES, sum[c][u] / total[u]);
     }
 }
 
