@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from data.benchmarks import BenchmarkAbsent, BenchmarkError, BenchmarkSet, Pair
 from data.images import Photo, PhotoError, read_photo, to_8_bit, write_photo
-from engine.enhancement import EnhancementError, ImageError
+from engine.folder_job import FORESEEN, EnhancePixels, why_it_failed
 from engine.processes import Processes, all_processes
 from engine.report import overview_table, write_overview, write_set
 from engine.scores import PictureScores, SetScores
@@ -26,9 +26,7 @@ from metrics.suite import PAIRED, UNPAIRED, MetricSuite, Scores
 
 logger = logging.getLogger(__name__)
 
-EnhancePixels = Callable[[np.ndarray], np.ndarray]  # (H, W, 3) uint8 or uint16 -> the same kind
 PICTURES = "pictures"  # folder, below a set's, of the enhanced pictures
-FORESEEN = (BenchmarkError, PhotoError, ImageError, EnhancementError)  # errors that say all there is to say
 
 
 class EvaluationError(ValueError):
@@ -73,23 +71,19 @@ def evaluate(sets: Sequence[BenchmarkSet], enhance_pixels: EnhancePixels, output
             return evaluate(sets, enhance_pixels, output_dir, device, processes=found, max_images=max_images,
                             score_inputs=score_inputs, metrics=metrics, settings=settings)
     suites: dict[bool, MetricSuite] = {}
-    results, turn = [], 0
-    for benchmark in sets:
-        paired = benchmark.high is not None
-        names = [name for name in (PAIRED if paired else UNPAIRED) if metrics is None or name in metrics]
-        result = SetScores(benchmark, names)
+    results = []
+    for number, benchmark in enumerate(sets):
+        applicable = UNPAIRED if benchmark.high is None else PAIRED
+        result = SetScores(benchmark, [name for name in applicable if metrics is None or name in metrics])
         results.append(result)
-        pairs = _pairs(result, output_dir)[:max_images]
-        if not pairs:
-            continue
-        if paired not in suites:
-            suites[paired] = MetricSuite(names, device)
-        result.missing = dict(suites[paired].missing)
-        share = [pair for number, pair in enumerate(pairs, turn) if number % processes.world == processes.rank]
-        turn += len(pairs)  # goes on through the sets, so that many small ones are shared out evenly too
-        score = PictureScorer(enhance_pixels, suites[paired], output_dir / benchmark.name / PICTURES, score_inputs)
-        bar = tqdm(share, desc=benchmark.name, unit=" pictures", disable=processes.rank > 0, dynamic_ncols=True)
-        result.pictures = [score(pair) for pair in bar]
+        try:
+            pairs = _pairs(result, output_dir)[:max_images]
+            # The first picture of each set goes to another process, so that many small sets are shared out evenly too.
+            share = pairs[(processes.rank - number) % processes.world::processes.world]
+            result.pictures = _score(result, share, suites, enhance_pixels, output_dir, device, score_inputs, processes)
+        except Exception as error:  # whatever it is, the other processes wait for this one's scores
+            result.problem = why_it_failed(error)
+            logger.error("failed: %s: %s", benchmark.name, result.problem, exc_info=True)
     _gather(results, processes)
     if processes.rank == 0:
         _report(results, output_dir, settings or {})
@@ -110,6 +104,20 @@ def _pairs(result: SetScores, output_dir: Path) -> list[Pair]:
         return []
 
 
+def _score(result: SetScores, share: Sequence[Pair], suites: dict[bool, MetricSuite], enhance_pixels: EnhancePixels,
+           output_dir: Path, device: torch.device, score_inputs: bool, processes: Processes) -> list[PictureScores]:
+    """This process's share of one set. `suites` keeps the metrics for the next set of the kind."""
+    if not share:
+        return []
+    paired = result.benchmark.high is not None
+    if paired not in suites:
+        suites[paired] = MetricSuite(result.metrics, device)
+    result.missing = dict(suites[paired].missing)
+    score = PictureScorer(enhance_pixels, suites[paired], output_dir / result.name / PICTURES, score_inputs)
+    bar = tqdm(share, desc=result.name, unit=" pictures", disable=processes.rank > 0, dynamic_ncols=True)
+    return [score(pair) for pair in bar]
+
+
 class PictureScorer:
     """Enhances, saves and scores one picture after another."""
 
@@ -122,18 +130,16 @@ class PictureScorer:
         try:
             self._score(pair, scores)
         except Exception as error:
-            lines = str(error).strip().splitlines() or ["no message"]
-            foreseen = isinstance(error, FORESEEN)
-            scores.problem = lines[0] if foreseen else f"{type(error).__name__}: {lines[0]}"
-            logger.error("failed: %s: %s", pair.low, scores.problem, exc_info=not foreseen)
+            scores.problem = why_it_failed(error)
+            logger.error("failed: %s: %s", pair.low, scores.problem, exc_info=not isinstance(error, FORESEEN))
         return scores
 
     def _score(self, pair: Pair, scores: PictureScores) -> None:
         dark, reference = _read(pair.low), None if pair.high is None else to_8_bit(_read(pair.high).pixels)
         scores.height, scores.width = dark.pixels.shape[:2]
         if reference is not None and reference.shape != dark.pixels.shape:
-            raise BenchmarkError(f"sizes differ: {pair.low} has {_size(dark.pixels)}, its reference {pair.high} has "
-                                 f"{_size(reference)}")
+            raise PhotoError(f"sizes differ: {pair.low} has {_size(dark.pixels)}, its reference {pair.high} has "
+                             f"{_size(reference)}")
         start = time.perf_counter()
         output = to_8_bit(self.enhance_pixels(dark.pixels))
         scores.seconds = time.perf_counter() - start
@@ -165,11 +171,12 @@ def _size(pixels: np.ndarray) -> str:
 
 def _gather(results: Sequence[SetScores], processes: Processes) -> None:
     """Put the scores of all processes into `results` of each, in the order of names."""
-    shares = processes.gather([(result.pictures, result.missing) for result in results])
+    shares = processes.gather([(result.pictures, result.missing, result.problem) for result in results])
     for number, result in enumerate(results):
         result.pictures = sorted((picture for share in shares for picture in share[number][0]), key=lambda p: p.name)
-        for share in shares:
-            result.missing |= share[number][1]
+        for _, missing, problem in (share[number] for share in shares):
+            result.missing |= missing
+            result.problem = result.problem or problem
 
 
 def _report(results: Sequence[SetScores], output_dir: Path, settings: Mapping[str, Any]) -> None:

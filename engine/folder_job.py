@@ -59,7 +59,7 @@ def run_job(plan: Plan, enhance_pixels: EnhancePixels, *, overwrite: bool = Fals
                     photo = decoding.result()
                     bright = replace(photo, pixels=enhance_pixels(photo.pixels))
                 except Exception as error:  # one photo's trouble, of whatever kind, is not the others'
-                    summary.fail(task.source, _reason(error))
+                    summary.fail(task.source, why_it_failed(error))
                     bar.update()
                     continue
                 _finish(writing, summary, bar)  # at most one photo waits to be written: memory stays bounded
@@ -102,11 +102,11 @@ def _finish(writing: tuple[Task, Future] | None, summary: Summary, bar: tqdm) ->
         future.result()
         summary.written += 1
     except Exception as error:
-        summary.fail(task.source, _reason(error))
+        summary.fail(task.source, why_it_failed(error))
     bar.update()
 
 
-def _reason(error: Exception) -> str:
+def why_it_failed(error: Exception) -> str:
     """One line for the user; errors that nobody foresaw come with their type."""
     lines = str(error).strip().splitlines() or ["no message"]
     return lines[0] if isinstance(error, FORESEEN) else f"{type(error).__name__}: {lines[0]}"

@@ -132,6 +132,17 @@ def test_a_failing_network_fails_every_picture_and_not_the_evaluation(make_set, 
     assert "0 of 2" in (tmp_path / "summary.md").read_text()
 
 
+def test_trouble_of_a_whole_set_ends_neither_the_evaluation_nor_the_gathering(make_set, tmp_path, monkeypatch, caplog):
+    class Unbuildable(evaluation.MetricSuite):
+        def __post_init__(self):
+            raise MemoryError("no room for the network")
+
+    monkeypatch.setattr(evaluation, "MetricSuite", Unbuildable)
+    results = evaluate([make_set("LOL", 2)], brighten, tmp_path / "out", CPU)
+    assert results[0].problem == "MemoryError: no room for the network" and results[0].pictures == []
+    assert "no room" in (tmp_path / "out/summary.md").read_text() and "no room" in caplog.text
+
+
 def test_a_set_that_cannot_be_paired_is_one_failure(make_set, tmp_path, caplog):
     odd = make_set("Odd", 2)
     (odd.high / "normal1.png").unlink()
