@@ -52,9 +52,10 @@ class Progress:
 
 def random_states() -> dict[str, Any]:
     """This process's global random states: Python, NumPy, torch, and the current GPU's."""
+    version, numbers, following = random.getstate()
     name, keys, *rest = np.random.get_state()
-    states: dict[str, Any] = {"python": random.getstate(), "numpy": (name, torch.from_numpy(keys.copy()), *rest),
-                              "torch": torch.get_rng_state()}
+    states: dict[str, Any] = {"python": (version, torch.tensor(numbers), following),
+                              "numpy": (name, torch.from_numpy(keys.copy()), *rest), "torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         states["cuda"] = torch.cuda.get_rng_state()
     return states
@@ -62,8 +63,8 @@ def random_states() -> dict[str, Any]:
 
 def set_random_states(states: dict[str, Any]) -> None:
     """Continue from `random_states()`."""
-    python, (name, keys, *rest) = states["python"], states["numpy"]
-    random.setstate((python[0], tuple(python[1]), python[2]))
+    (version, numbers, following), (name, keys, *rest) = states["python"], states["numpy"]
+    random.setstate((version, tuple(numbers.tolist()), following))
     np.random.set_state((name, keys.numpy(), *rest))
     torch.set_rng_state(states["torch"])
     if "cuda" in states and torch.cuda.is_available():
@@ -121,7 +122,8 @@ def load(folder: Path) -> dict[str, Any]:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise CheckpointError(f"{file} is damaged or no training state: {type(error).__name__}: {error}") from error
+        raise CheckpointError(f"{file} is damaged or no training state: {type(error).__name__}: {error}"
+                              f"{_found_near(folder.parent)}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
         raise CheckpointError(f"{file} is a training state of format {found}; this program reads format {FORMAT}")

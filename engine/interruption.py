@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class Interrupted(Exception):
-    """The run was asked to stop; what it has done is saved. `signal_name` is SIGINT or SIGTERM."""
+class Interrupted(BaseException):
+    """The run was asked to stop; what it has done is saved. `signal_name` is SIGINT or SIGTERM.
+
+    No Exception, like KeyboardInterrupt: who deals with errors in between must not deal with this one.
+    """
 
     def __init__(self, signal_name: str) -> None:
         super().__init__(f"stopped by {signal_name}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import set_seed
 
 from data.loading import build_loader
 from engine.ema import WeightAverage
@@ -42,7 +43,7 @@ def build_parts(config: Config, accelerator: Accelerator, ranks: Ranks) -> Parts
                          "weights available on every machine")
     torch.manual_seed(config.seed)
     model = HVR.from_config(config).to(accelerator.device)
-    torch.manual_seed(config.seed + 1 + ranks.rank)  # from here on no rank draws what another one draws
+    set_seed((config.seed + 1 + ranks.rank) % 2**32)  # from here on no rank draws what another one draws
     average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
     fused = accelerator.device.type in ("cpu", "cuda")
     network, optimizer = accelerator.prepare(model, torch.optim.AdamW(model.parameters(), config.learning_rate, fused=fused))

@@ -124,6 +124,10 @@ def restore(config: Config, parts: Parts, state: dict[str, Any]) -> Progress:
             logger.warning("the checkpoint has no averaged weights: the average starts anew from its weights")
         else:
             parts.average.load_state_dict(state["average"])
+    if state["loss"] != parts.step.loss.weights:
+        logger.warning("the loss is %s now, %s in the checkpoint: the search for the lowest validation loss starts anew",
+                       parts.step.loss.weights, state["loss"])
+        progress.best_loss, progress.identity_loss = float("inf"), None
     photos = config.batch_size * config.gradient_accumulation_steps * parts.ranks.world
     if progress.photos_per_step != photos:
         logger.warning("a step has %d photos now, %d in the checkpoint: the numbers will differ from an unbroken run's",

@@ -5,11 +5,11 @@
 """
 from __future__ import annotations
 
-import copy
 import logging
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from data.loading import PairBatch
 from engine import checkpoints
+from engine.benchmark_round import score_benchmarks
 from engine.checkpoints import BEST, LATEST, CheckpointError, Progress
 from engine.interruption import Interrupted, StopRequest
 from engine.meter import LossMeter, NonFiniteError, add_up, means
@@ -50,6 +51,7 @@ class Training:
             raise ValueError(f"the training photos do not fill one step of {self.photos_per_step} photos (batch_size x "
                              "gradient_accumulation_steps x processes); give more photos, or lower one of these")
         self._unsaved: CheckpointError | None = None
+        self._name_absent = True  # benchmarks that are not here are named once
 
     def run(self) -> None:
         """Train to the end. Raises Interrupted (after saving), NonFiniteError, or CheckpointError where the end result
@@ -59,7 +61,8 @@ class Training:
         self._measure_identity()
         self._evaluate_if_due()
         while self.progress.epoch < self.config.epochs:
-            self._train_epoch()
+            if self.progress.batch < self.steps_per_epoch:  # else it was stopped between the last step and validation
+                self._train_epoch()
             self._end_epoch()
         if self._unsaved is not None:
             raise self._unsaved
@@ -82,7 +85,7 @@ class Training:
                 self.meter.add(values, progress.step, ids, tolerate=self.parts.step.skipped > 0)
                 if progress.step % self.config.log_every == 0:
                     since, steps = self._log_line(bar, since, steps)
-                if self.config.save_every_steps and progress.batch % self.config.save_every_steps == 0:
+                if self._save_is_due():
                     self.save(LATEST)
                 bar.update()
             self.check_finite()
@@ -92,6 +95,11 @@ class Training:
         self._report("epoch", {**epoch_means, "learning_rate": rate})
         self.save(LATEST)
 
+    def _save_is_due(self) -> bool:
+        """Within an epoch; its last step is saved anyway, together with the epoch's means."""
+        every, batch = self.config.save_every_steps, self.progress.batch
+        return every > 0 and batch % every == 0 and batch < self.steps_per_epoch
+
     def _steps(self) -> Iterator[list[PairBatch]]:
         """The micro-batches of each step of the present epoch that is still to do; ends early by Interrupted or an error.
 
@@ -99,7 +107,7 @@ class Training:
         """
         loader = self.parts.train_loader
         loader.batch_sampler.set_epoch(self.progress.epoch, self.progress.batch * self.micro_batches)
-        batches = iter(loader) if self.progress.batch < self.steps_per_epoch else iter(())
+        batches = iter(loader)
         while self.progress.batch < self.steps_per_epoch:
             try:
                 group = list(islice(batches, self.micro_batches))
@@ -177,15 +185,22 @@ class Training:
         self._evaluate_if_due()
 
     def _evaluate_if_due(self) -> None:
-        """Score the benchmarks of eval_dataset."""
+        """Score the benchmarks of eval_dataset; a run that is stopped meanwhile does it when it goes on."""
         if not self.progress.evaluation_due:
             return
+        with self.stop.at_once(), self._averaged():
+            scores, pictures = score_benchmarks(self.config, self.parts.model, self.run_folder, self.device,
+                                                self.progress.epoch, name_absent=self._name_absent)
+        self._name_absent = False
         self.progress.evaluation_due = False
+        if scores and self.tracker is not None:
+            self._report("eval", scores)
+            self.tracker.pictures(self.progress.step, pictures)
+            logger.info("epoch %d: %s", self.progress.epoch, ", ".join(f"{k} {v:.4g}" for k, v in scores.items()))
+        self.save(LATEST)
 
-    def _averaged(self) -> Any:
+    def _averaged(self) -> AbstractContextManager[None]:
         """A block in which the model has the weights that photos are enhanced with."""
-        from contextlib import nullcontext
-
         return nullcontext() if self.parts.average is None else self.parts.average.applied()
 
     def _report(self, kind: str, numbers: dict[str, float], speed: float | None = None) -> None:
@@ -232,9 +247,10 @@ class Training:
         scaler = self.parts.accelerator.scaler
         return {
             "model": {name: value.detach().cpu().clone() for name, value in self.parts.model.named_parameters()},
-            "optimizer": copy.deepcopy(self.parts.optimizer.state_dict()),
+            "optimizer": self.parts.optimizer.state_dict(),
             "scheduler": {"epoch": self.progress.epoch, "learning_rate": self.parts.optimizer.param_groups[0]["lr"]},
             "scaler": None if scaler is None else scaler.state_dict(),
             "average": None if self.parts.average is None else self.parts.average.state_dict(),
             "ranks": rank_states,
+            "loss": dict(self.parts.step.loss.weights),
         }
