@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models import block_gradient
+
 MAX_LOGIT_SCALE = math.log(100.0)
 MASKED = -100.0  # added to the similarity of pixels that were not neighbours before the cyclic shift
 
@@ -80,6 +82,10 @@ class WindowAttention(nn.Module):
             bias = 16 * torch.sigmoid(table[self.index])                    # (n, n, h)
             return bias.permute(2, 0, 1)[None] + self.masks[:, None]        # (1 or 4, h, n, n)
 
+    def similarity_scale(self) -> Tensor:
+        """Factor of the cosine similarity per head, (h, 1, 1), at most 100."""
+        return self.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()
+
     def forward(self, x: Tensor) -> Tensor:
         """x (B, H, W, D), already shifted where this block shifts; H, W multiples of w -> the same shape."""
         w, h = self.window, self.num_heads
@@ -87,8 +93,7 @@ class WindowAttention(nn.Module):
         x = x.reshape(B, H // w, w, W // w, w, D).permute(0, 1, 3, 2, 4, 5).reshape(B, H // w, W // w, w * w, D)
         qkv = F.linear(x, self.qkv.weight, torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias]))
         q, k, v = qkv.unflatten(-1, (3, h, D // h)).movedim(-3, 0).transpose(-2, -3)  # each (B, H/w, W/w, h, n, d)
-        scale = self.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()                     # (h, 1, 1)
-        q, k = F.normalize(q, dim=-1) * scale.to(q.dtype), F.normalize(k, dim=-1)
+        q, k = F.normalize(q, dim=-1) * self.similarity_scale().to(q.dtype), F.normalize(k, dim=-1)
         out = self._attend(q.to(v.dtype), k.to(v.dtype), v).transpose(-2, -3).flatten(-2)  # (B, H/w, W/w, n, D)
         out = self.proj(out)
         return out.reshape(B, H // w, W // w, w, w, D).permute(0, 1, 3, 2, 4, 5).reshape(B, H, W, D)
@@ -142,6 +147,8 @@ class SwinBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         s = self.shift
+        if torch.is_grad_enabled() and block_gradient.applies(self, x):
+            return block_gradient.NativeBlock.apply(x, block_gradient.packed_parameters(self), s)
         attended = self.attn(x.roll((-s, -s), (1, 2)) if s else x)
         x = x + self.norm1(attended.roll((s, s), (1, 2)) if s else attended)
         return x + self.norm2(self.mlp(x))
