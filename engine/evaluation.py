@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,9 @@ def evaluate(sets: Sequence[BenchmarkSet], enhance_pixels: EnhancePixels, output
             return evaluate(sets, enhance_pixels, output_dir, device, processes=found, max_images=max_images,
                             score_inputs=score_inputs, metrics=metrics, settings=settings)
     suites: dict[bool, MetricSuite] = {}
-    results = []
+    results: list[SetScores] = []
+    unwritten: list[str] = []
+    about = dict(settings or {})
     for number, benchmark in enumerate(sets):
         applicable = UNPAIRED if benchmark.high is None else PAIRED
         result = SetScores(benchmark, [name for name in applicable if metrics is None or name in metrics])
@@ -84,9 +86,14 @@ def evaluate(sets: Sequence[BenchmarkSet], enhance_pixels: EnhancePixels, output
         except Exception as error:  # whatever it is, the other processes wait for this one's scores
             result.problem = why_it_failed(error)
             logger.error("failed: %s: %s", benchmark.name, result.problem, exc_info=True)
-    _gather(results, processes)
+        _gather(result, processes)
+        if processes.rank == 0 and result.pictures:
+            _written(unwritten, lambda r=result: write_set(r, output_dir / r.name, output_dir / r.name / PICTURES, about))
     if processes.rank == 0:
-        _report(results, output_dir, settings or {})
+        _log_what_is_lacking(results)
+        _written(unwritten, lambda: write_overview(results, output_dir, about))
+    if unwritten:
+        raise EvaluationError(f"results could not be written to {output_dir}: {unwritten[0]}")
     return results
 
 
@@ -169,18 +176,25 @@ def _size(pixels: np.ndarray) -> str:
     return f"{pixels.shape[1]}x{pixels.shape[0]}"
 
 
-def _gather(results: Sequence[SetScores], processes: Processes) -> None:
-    """Put the scores of all processes into `results` of each, in the order of names."""
-    shares = processes.gather([(result.pictures, result.missing, result.problem) for result in results])
-    for number, result in enumerate(results):
-        result.pictures = sorted((picture for share in shares for picture in share[number][0]), key=lambda p: p.name)
-        for _, missing, problem in (share[number] for share in shares):
-            result.missing |= missing
-            result.problem = result.problem or problem
+def _gather(result: SetScores, processes: Processes) -> None:
+    """Put the scores of all processes into `result` of each, in the order of names."""
+    shares = processes.gather((result.pictures, result.missing, result.problem))
+    result.pictures = sorted((picture for pictures, _, _ in shares for picture in pictures), key=lambda p: p.name)
+    for _, missing, problem in shares:
+        result.missing |= missing
+        result.problem = result.problem or problem
 
 
-def _report(results: Sequence[SetScores], output_dir: Path, settings: Mapping[str, Any]) -> None:
-    """Log what is lacking, once, and write the files."""
+def _written(unwritten: list[str], write: Callable[[], None]) -> None:
+    """Call `write`; a full disk is noted and raised at the end, when no other process waits for this one any more."""
+    try:
+        write()
+    except (OSError, PhotoError) as error:
+        unwritten.append(str(error))
+
+
+def _log_what_is_lacking(results: Sequence[SetScores]) -> None:
+    """Absent sets in one line; other failures and missing metrics in a line each."""
     absent = [result.name for result in results if result.absent]
     if absent:
         logger.warning("benchmarks that are not on this machine and are left out: %s (dataset/README.md shows where they "
@@ -190,10 +204,3 @@ def _report(results: Sequence[SetScores], output_dir: Path, settings: Mapping[st
             logger.error("failed: %s", result.problem)
     for metric, reason in {name: why for result in results for name, why in result.missing.items()}.items():
         logger.warning("metric %s is missing: %s", metric, reason)
-    try:
-        for result in results:
-            if result.pictures:
-                write_set(result, output_dir / result.name, output_dir / result.name / PICTURES, settings)
-        write_overview(results, output_dir, settings)
-    except (OSError, PhotoError) as error:
-        raise EvaluationError(f"results could not be written to {output_dir}: {error}") from None

@@ -143,6 +143,14 @@ def test_trouble_of_a_whole_set_ends_neither_the_evaluation_nor_the_gathering(ma
     assert "no room" in (tmp_path / "out/summary.md").read_text() and "no room" in caplog.text
 
 
+def test_results_that_cannot_be_written_are_one_error_at_the_end(make_set, tmp_path):
+    (tmp_path / "out/One").mkdir(parents=True)
+    (tmp_path / "out/One/scores.csv").mkdir()
+    with pytest.raises(EvaluationError, match="could not be written"):
+        evaluate([make_set("One", 1), make_set("Two", 1)], brighten, tmp_path / "out", CPU)
+    assert (tmp_path / "out/Two/scores.csv").is_file()
+
+
 def test_a_set_that_cannot_be_paired_is_one_failure(make_set, tmp_path, caplog):
     odd = make_set("Odd", 2)
     (odd.high / "normal1.png").unlink()
