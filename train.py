@@ -44,6 +44,10 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_ERROR
+    except ImportError as error:
+        print(f"error: a package does not load: {error}. To mend the environment: pip install -U -r requirements.txt",
+              file=sys.stderr)
+        return EXIT_ERROR
     except (Interrupted, KeyboardInterrupt) as error:
         print(f"stopped: {error}", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from functools import cache
 from importlib.metadata import packages_distributions
@@ -73,3 +74,10 @@ def test_pyiqa_stays_out_of_the_main_list():
     assert "pyiqa" not in requirements("requirements.txt") | requirements("requirements-dev.txt")
     assert "opencv-python" not in requirements("requirements.txt")
     assert set(requirements("requirements-metrics.txt")) == {"pyiqa"}
+
+
+def test_a_package_that_does_not_load_is_named_with_the_remedy():
+    broken = "import sys; sys.modules['cv2'] = None; import train; sys.exit(train.main(['--exp_name', 'short_test']))"
+    result = subprocess.run([sys.executable, "-c", broken], cwd=PROJECT, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 2, result.stderr
+    assert "cv2" in result.stderr and "pip install -U -r requirements.txt" in result.stderr.splitlines()[-1]
