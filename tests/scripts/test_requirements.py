@@ -14,7 +14,8 @@ from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).resolve().parents[2]
 CODE = ("train.py", "infer_image.py", "data", "engine", "exp_config", "losses", "metrics", "models")
-OPTIONAL = {"pyiqa", "onnx", "onnxscript", "onnxruntime"}  # asked for by name where they are missing
+OPTIONAL = {"pyiqa", "onnx", "onnxscript", "onnxruntime",  # asked for by name where they are missing
+            "triton"}                                        # comes with torch where there are NVIDIA cards
 FOR_PYIQA = {"scipy", "pyyaml", "requests", "huggingface-hub"}  # imported by pyiqa, which is installed without its list
 FOR_SCRIPTS = {"packaging"}                                      # setup_env.sh reads versions with it
 
