@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from exp_config import Config
-from models.fast import Recursion
+from models.executor import fast_recursion
 from models.latents import State, truncated_normal
 from models.swin2sr import Swin2SRFeatures
 from models.unetpp import LightUNetPP
@@ -125,9 +125,9 @@ class HVR(nn.Module):
     def recurse(self, x: Tensor, state: State, steps: str, on_step: Callable[[str, State], None] | None = None) -> State:
         """Embed x, then take `steps` in order. Sizes are multiples of `size_multiple`. `on_step` sees each new state.
 
-        Without gradients on a CPU, models/fast.py does the same several times faster.
+        Without gradients, the kernels that models/executor.py finds do the same several times faster.
         """
-        if (fast := Recursion.of(self, x)) is not None:
+        if (fast := fast_recursion(self, x)) is not None:
             return State(*(z.contiguous() for z in fast.run(iter(state), steps, on_step)))
         x_e = self.embed_layer(x)                      # (B, E, H, W)
         for kind in steps:
@@ -166,7 +166,7 @@ class HVR(nn.Module):
         """
         steps = step_sequence(*(own if given is None else given for own, given in
                                 ((self.T, T), (self.C, C), (self.N, N))))
-        if (fast := Recursion.of(self, pad_to_multiple(x, self.size_multiple))) is not None:
+        if (fast := fast_recursion(self, pad_to_multiple(x, self.size_multiple))) is not None:
             latents = self._draw(x, seeds, generator) if state is None else iter(state)
             state = fast.run((pad_to_multiple(z, self.size_multiple) for z in latents), steps, on_step)
             return self._crop(x, state, fast.head())

@@ -1,0 +1,128 @@
+"""What test_triton.py runs in a process of its own: the GPU kernels under Triton's interpreter, compared with PyTorch.
+
+Prints one JSON object {case: {"error": ||found - expected|| / ||expected||, ...}}. Not collected by pytest.
+"""
+import json
+import os
+import sys
+
+os.environ["TRITON_INTERPRET"] = "1"  # before triton is imported
+os.environ["HVR_NATIVE"] = "0"
+
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional as F
+
+from exp_config import Config
+from models import HVR, State, gpu, gpu_steps, triton_maps, triton_norm
+from models.swin2sr import SwinBlock
+from models.triton_swin import SwinBlockWeights, swin_block
+from models.weights import load_state
+
+TYPES = {"float32": (torch.float32, torch.float32), "float16": (torch.float16, torch.float16),
+         "bfloat16": (torch.bfloat16, torch.float32)}  # of maps, and of products: the interpreter has none of bfloat16
+
+
+def error(found, expected):
+    difference = (found.double() - expected.double()).norm() / expected.double().norm()
+    return {"error": difference.item()}
+
+
+def random_block(dim, window, heads, ratio, shifted):
+    block = SwinBlock(dim, window, heads, ratio, shifted).eval().requires_grad_(False)
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    block.attn.logit_scale.fill_(1.7)
+    return block
+
+
+def swin(name, shape, *, window=8, heads=4, ratio=2.0, shifted=True, kind="float32", in_place=False):
+    dtype, dot = TYPES[kind]
+    block = random_block(shape[-1], window, heads, ratio, shifted)
+    x = torch.randn(shape).to(dtype)
+    weights = SwinBlockWeights.of(block, dot)
+    expected = block.double()(x.double())
+    found = swin_block(x, weights, x if in_place else torch.full_like(x, float("nan")))
+    return {name: error(found, expected) | {"in_place": found is x}}
+
+
+def norm(name, shape, groups, mean=0.0, kind="float32", to_slice=False):
+    dtype = TYPES[kind][0]
+    x = (torch.randn(shape) + mean + torch.arange(shape[0])[:, None, None, None]).to(dtype)
+    gamma, beta = torch.randn(shape[-1]), torch.randn(shape[-1])
+    channels_first = x.double().permute(0, 3, 1, 2)
+    expected = F.leaky_relu(F.group_norm(channels_first, groups, gamma.double(), beta.double(), 1e-5), 0.01).permute(0, 2, 3, 1)
+    wide = torch.full((*shape[:-1], 2 * shape[-1]), float("nan"), dtype=dtype)
+    out = wide[..., shape[-1]:] if to_slice else None
+    found = triton_norm.norm_act(x, groups, gamma, beta, 1e-5, out)
+    return {name: error(found, expected) | {"rest_untouched": bool(wide[..., : shape[-1]].isnan().all())}}
+
+
+def levels():
+    wide = torch.randn(2, 4, 6, 40)
+    x = wide[..., 8:32]
+    channels_first = x.permute(0, 3, 1, 2)
+    out = torch.full((2, 8, 12, 40), float("nan"))
+    triton_maps.upsample(x, out[..., 16:])
+    up = F.interpolate(channels_first, scale_factor=2, mode="bilinear", align_corners=True).permute(0, 2, 3, 1)
+    return {"pool": error(triton_maps.pool(x), F.max_pool2d(channels_first, 2).permute(0, 2, 3, 1)),
+            "upsample": error(out[..., 16:], up) | {"rest_untouched": bool(out[..., :16].isnan().all())}}
+
+
+def strips():
+    x, weight = torch.randn(2, 9, 8, 12), torch.randn(6, 12, 3, 3)
+    whole = gpu_steps.conv3x3(x, weight)
+    return {f"conv_limit_{limit}": error(gpu_steps.conv3x3(x, weight, limit), whole) for limit in (1, 400, 600)}
+
+
+def golden_network():
+    model = HVR.from_config(Config())
+    load_state(model, load_file(sys.argv[1]), "golden")
+    return model.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def recursion():
+    """A whole supervision step of two pictures, from latents to picture, against the plain modules."""
+    model = golden_network()
+    x, (zH, zL) = torch.rand(2, 3, 8, 16) * 2 - 1, torch.randn(2, 2, 24, 8, 16)
+    seen = []
+    (high, low), out = model.sample(x, State(zH, zL), T=1, C=1, N=1)
+    cases = {}
+    for kind in ("float32", "bfloat16"):
+        dtype, dot = TYPES[kind]
+        run = gpu.Recursion(gpu_steps.Weights(model, dtype, dot_dtype=dot), x)
+        found = run.run(iter((zH, zL)), "LH", lambda kind, state: seen.append((kind, str(state.zL.dtype))))
+        cases |= {f"{kind}_zH": error(found.zH - zH, high - zH), f"{kind}_zL": error(found.zL - zL, low - zL),
+                  f"{kind}_picture": error(run.head(), out)}
+    return cases | {"on_step": {"seen": seen}}
+
+
+@torch.no_grad()
+def first_check():
+    """The comparison before first use passes the right weights and finds wrong ones."""
+    gpu.CHECK_SIZE = (8, 8)
+    model = golden_network()
+    weights = gpu_steps.Weights(model, torch.float32)
+    right = gpu.disagreement(model, weights, torch.device("cpu"))
+    weights.layers[1].blocks[0].position_bias.mul_(1.05)
+    return {"first_check": {"right": right, "wrong": gpu.disagreement(model, weights, torch.device("cpu"))}}
+
+
+def main():
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    results = {}
+    results |= swin("swin_shifted", (1, 16, 16, 24))
+    results |= swin("swin_unshifted", (1, 8, 16, 24), shifted=False)
+    results |= swin("swin_small_window", (2, 4, 8, 20), window=4, heads=2, ratio=1.5)
+    results |= swin("swin_float16", (1, 8, 8, 24), kind="float16", in_place=True)
+    results |= swin("swin_bfloat16", (1, 8, 8, 24), kind="bfloat16", in_place=True)
+    results |= norm("norm", (2, 7, 13, 24), 2)
+    results |= norm("norm_large_mean", (1, 9, 16, 48), 4, mean=300.0, to_slice=True)
+    results |= norm("norm_bfloat16", (1, 8, 8, 24), 2, kind="bfloat16")
+    results |= levels() | strips() | recursion() | first_check()
+    print(json.dumps(results))
+
+
+main()
