@@ -1,8 +1,9 @@
-"""Enhancing files one after the other. While the device computes a photo, one thread decodes the next and one encodes
-the last."""
+"""Enhancing files one after the other. While the device computes a photo, threads decode the next ones and encode the
+last ones: a GPU takes 10 ms for a 600x400 photo, its PNG file 60 ms of a core."""
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from engine.job_plan import Plan, Task
 logger = logging.getLogger(__name__)
 
 FORESEEN = (PhotoError, ImageError, EnhancementError)
+DECODERS, ENCODERS = 2, 4  # threads; as many photos wait in memory
 EnhancePixels = Callable[[np.ndarray], np.ndarray]  # (H, W, 3) uint8 or uint16 -> the same kind
 
 
@@ -43,7 +45,7 @@ def run_job(plan: Plan, enhance_pixels: EnhancePixels, *, overwrite: bool = Fals
             max_megapixels: float = MAX_MEGAPIXELS) -> Summary:
     """Enhance every photo of the plan. A file that fails is logged with its reason, and the rest goes on.
 
-    Photos whose outputs are all there are skipped unless `overwrite`. Ctrl-C ends the job once the photo being written is
+    Photos whose outputs are all there are skipped unless `overwrite`. Ctrl-C ends the job once the photos being written are
     complete; the summary then says `interrupted`.
     """
     summary = Summary()
@@ -51,8 +53,9 @@ def run_job(plan: Plan, enhance_pixels: EnhancePixels, *, overwrite: bool = Fals
         summary.fail(folder, reason)
     todo = [task for task in plan.tasks if overwrite or not all(map(_is_there, task.targets()))]
     summary.skipped = len(plan.tasks) - len(todo)
-    with tqdm(total=len(todo), unit="photo", dynamic_ncols=True) as bar, ThreadPoolExecutor(1, "encode") as writer:
-        writing: tuple[Task, Future] | None = None
+    bar = tqdm(total=len(todo), unit="photo", dynamic_ncols=True)
+    with bar, ThreadPoolExecutor(ENCODERS, "encode") as encoders:
+        writing: deque[tuple[Task, Future[None]]] = deque()
         try:
             for task, decoding in _decoded_ahead(todo, max_megapixels):
                 try:
@@ -62,24 +65,28 @@ def run_job(plan: Plan, enhance_pixels: EnhancePixels, *, overwrite: bool = Fals
                     summary.fail(task.source, why_it_failed(error))
                     bar.update()
                     continue
-                _finish(writing, summary, bar)  # at most one photo waits to be written: memory stays bounded
-                writing = task, writer.submit(_write, task, photo, bright, overwrite)
+                while writing and (len(writing) == ENCODERS or writing[0][1].done()):
+                    _finish(*writing.popleft(), summary, bar)
+                writing.append((task, encoders.submit(_write, task, photo, bright, overwrite)))
         except KeyboardInterrupt:
             summary.interrupted = True
-        _finish(writing, summary, bar)
+        while writing:
+            _finish(*writing.popleft(), summary, bar)
     return summary
 
 
 def _decoded_ahead(tasks: Sequence[Task], max_megapixels: float) -> Iterator[tuple[Task, Future[Photo]]]:
-    """Each task with its photo; while the caller works on one, the next is being decoded."""
-    with ThreadPoolExecutor(1, "decode") as reader:
-        following: Future[Photo] | None = None
-        for number, task in enumerate(tasks):
-            decoding = following or reader.submit(read_photo, task.source, max_megapixels)
-            decoding.exception()  # waits: the next one starts when this one is done
-            if number + 1 < len(tasks):
-                following = reader.submit(read_photo, tasks[number + 1].source, max_megapixels)
-            yield task, decoding
+    """Each task with its photo; while the caller works on one, the next are being decoded."""
+    with ThreadPoolExecutor(DECODERS, "decode") as decoders:
+        ahead: deque[Future[Photo]] = deque()
+        try:
+            for number, task in enumerate(tasks):
+                for following in tasks[number + len(ahead) : number + 1 + DECODERS]:
+                    ahead.append(decoders.submit(read_photo, following.source, max_megapixels))
+                yield task, ahead.popleft()
+        finally:
+            for decoding in ahead:
+                decoding.cancel()
 
 
 def _write(task: Task, photo: Photo, bright: Photo, overwrite: bool) -> None:
@@ -94,12 +101,10 @@ def _is_there(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-def _finish(writing: tuple[Task, Future] | None, summary: Summary, bar: tqdm) -> None:
-    if writing is None:
-        return
-    task, future = writing
+def _finish(task: Task, writing: Future[None], summary: Summary, bar: tqdm) -> None:
+    """Wait for a photo to be written and count it."""
     try:
-        future.result()
+        writing.result()
         summary.written += 1
     except Exception as error:
         summary.fail(task.source, why_it_failed(error))
