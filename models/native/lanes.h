@@ -14,7 +14,7 @@
 #endif
 
 #define UNROLL _Pragma("GCC unroll 16")
-#if defined(__x86_64__) && defined(__AVX__)
+#if defined(__AVX512F__) || (defined(__AVX__) && HVR_LANES <= 8)
 #define IN_REGISTER(v) __asm__("" : "+x"(v))
 #else
 #define IN_REGISTER(v) (void)(v)
