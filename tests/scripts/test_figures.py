@@ -1,6 +1,7 @@
 """The README's pictures: drawn from the settings as they are, and from what the network gives."""
 from __future__ import annotations
 
+import json
 from xml.etree import ElementTree
 
 import numpy as np
@@ -8,18 +9,19 @@ import pytest
 
 from engine.enhancement import enhance
 from exp_config import Config
-from img import make_architecture, make_figures, make_samples
+from img import make_architecture, make_figures, make_samples, make_training_curve
+from img.drawing import PALETTES
 from models import HVR
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_drawing_in_the_project_is_up_to_date(theme):
-    drawn = make_architecture.draw(make_architecture.PALETTES[theme], Config())
+    drawn = make_architecture.draw(PALETTES[theme], Config())
     assert (make_architecture.FOLDER / make_architecture.NAMES[theme]).read_text(encoding="utf-8") == drawn
 
 
 def texts(**settings) -> list[str]:
-    drawn = make_architecture.draw(make_architecture.PALETTES["light"], Config(**settings))
+    drawn = make_architecture.draw(PALETTES["light"], Config(**settings))
     return [element.text for element in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
 
 
@@ -51,3 +53,25 @@ def test_darkening_takes_stops_of_light(make_photo):
     light, before = (make_samples.to_linear(p / 255.0).mean() for p in (dark, photo))
     assert light == pytest.approx(before / 16, rel=0.05)
     assert dark.std() > 1, "noise of photons and read-out"
+
+
+def test_the_training_curve_shows_what_the_history_holds(tmp_path):
+    records = [{"kind": "train", "step": 10, "loss": 1.0}, {"kind": "epoch", "step": 10, "loss": 9.0},
+               {"kind": "train", "step": 20, "loss": 0.5}, {"kind": "val", "step": 20, "loss": 0.25, "identity": 0.75}]
+    history = tmp_path / "history.jsonl"
+    history.write_text("".join(json.dumps(record) + "\n" for record in records))
+    train, val, identity = make_training_curve.read_losses(history)
+    assert (train, val, identity) == ([(10, 1.0), (20, pytest.approx(0.85))], [(20, 0.25)], 0.75)
+    root = ElementTree.fromstring(make_training_curve.draw(PALETTES["dark"], train, val, identity))
+    assert {"validation loss", "0.5", "20"} <= {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
+
+
+def test_a_history_without_losses_is_refused(tmp_path):
+    (tmp_path / "history.jsonl").write_text('{"kind": "eval", "step": 1}\n')
+    with pytest.raises(ValueError, match="holds no losses"):
+        make_training_curve.read_losses(tmp_path / "history.jsonl")
+
+
+@pytest.mark.parametrize("highest, ticks", [(1.05, [0, 0.5, 1.0]), (0.79, [0, 0.2, 0.4, 0.6]), (3105, [0, 1000, 2000, 3000])])
+def test_ticks_are_round(highest, ticks):
+    assert make_training_curve.nice_ticks(highest) == pytest.approx(ticks)
