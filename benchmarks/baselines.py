@@ -29,7 +29,7 @@ from metrics.suite import METRICS
 def curve(picture: np.ndarray) -> np.ndarray:
     """v^0.4 of every value v in [0, 1]."""
     table = np.round(255 * (np.arange(256) / 255) ** 0.4).astype(np.uint8)
-    return table[picture]
+    return table[to_8_bit(picture)]
 
 
 def clahe(picture: np.ndarray) -> np.ndarray:
@@ -43,7 +43,7 @@ def equalised(picture: np.ndarray) -> np.ndarray:
 
 
 def _on_lightness(picture: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
+    lab = cv2.cvtColor(to_8_bit(picture), cv2.COLOR_RGB2LAB)
     lab[..., 0] = change(np.ascontiguousarray(lab[..., 0]))
     return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
 
@@ -74,9 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 [BenchmarkSet(options.low.resolve().parent.name or "pictures", options.low, options.high)])
         complete = True
         for method, (name, function) in enumerate(METHODS.items()):
-            results = evaluate(sets, lambda pixels, f=function: f(to_8_bit(pixels)), options.output_dir / name,
-                               torch.device("cpu"), score_inputs=method == 0, metrics=options.metrics,
-                               settings={"method": name})
+            results = evaluate(sets, function, options.output_dir / name, torch.device("cpu"),
+                               score_inputs=method == 0, metrics=options.metrics, settings={"method": name})
             print(f"\n{name}\n{overview_table(results)}", flush=True)
             complete &= all(result.problem is None and not result.failed for result in results)
     except (BenchmarkError, EvaluationError) as error:

@@ -9,6 +9,7 @@ import logging
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -52,12 +53,12 @@ def _checks(config: Config) -> Iterable[tuple[str, Callable[[], Finding]]]:
         if images is not None:
             name, file = f"coco_{split}", None if annotations is None else config.path(annotations)
             ids = getattr(config, f"coco_{split}_ids")
-            yield name, lambda n=name, images=images, file=file, ids=ids: check_photos(n, config.path(images), file, ids)
+            yield name, partial(check_photos, name, config.path(images), file, ids)
         for folder in getattr(config, f"{split}_folders"):
             name = f"{split}_folders:{folder}"
-            yield name, lambda name=name, folder=folder: check_photos(name, config.path(folder))
+            yield name, partial(check_photos, name, config.path(folder))
     for benchmark in benchmark_sets(config):
-        yield benchmark.name, lambda benchmark=benchmark: check_benchmark(benchmark)
+        yield benchmark.name, partial(check_benchmark, benchmark)
 
 
 def check_photos(name: str, folder: Path, annotations: Path | None = None,

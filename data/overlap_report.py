@@ -4,6 +4,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,7 +29,7 @@ def write_report(overlap: Overlap, verification: Verification | None, folder: Pa
 
 def _figures(overlap: Overlap, verification: Verification | None) -> dict:
     compared = int((~np.isnan(overlap.ssim)).sum())
-    figures = {
+    figures: dict[str, Any] = {
         "test_pictures": len(overlap.tests), "train_pictures": len(overlap.trains), "threshold": overlap.threshold,
         "matches": len(overlap.matches), "test_pictures_with_match": len({test for test, *_ in overlap.matches}),
         "pairs": compared, "pairs_not_comparable": overlap.ssim.size - compared,

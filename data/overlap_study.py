@@ -45,9 +45,9 @@ class Overlap:
         """(test, train, score, rank) of all pairs at or above the threshold; rank 1 is a test picture's closest."""
         found = []
         for test, row in enumerate(self.ssim):
-            order = np.argsort(-np.nan_to_num(row, nan=-1), kind="stable")
-            order = [int(train) for train in order if row[train] >= self.threshold]
-            found += [(test, train, float(row[train]), rank) for rank, train in enumerate(order, 1)]
+            nearest_first = np.argsort(-np.nan_to_num(row, nan=-1), kind="stable")
+            trains = [int(train) for train in nearest_first if row[train] >= self.threshold]
+            found += [(test, train, float(row[train]), rank) for rank, train in enumerate(trains, 1)]
         return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +89,11 @@ def evaluate(sets: Sequence[BenchmarkSet], enhance_pixels: EnhancePixels, output
             logger.error("failed: %s: %s", benchmark.name, result.problem, exc_info=True)
         _gather(result, processes)
         if processes.rank == 0 and result.pictures:
-            _written(unwritten, lambda r=result: write_set(r, output_dir / r.name, output_dir / r.name / PICTURES, about))
+            folder = output_dir / benchmark.name
+            _written(unwritten, partial(write_set, result, folder, folder / PICTURES, about))
     if processes.rank == 0:
         _log_what_is_lacking(results)
-        _written(unwritten, lambda: write_overview(results, output_dir, about))
+        _written(unwritten, partial(write_overview, results, output_dir, about))
     if unwritten:
         raise EvaluationError(f"results could not be written to {output_dir}: {unwritten[0]}")
     return results

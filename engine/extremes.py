@@ -44,7 +44,8 @@ def _chosen(ranked: Sequence[PictureScores]) -> list[tuple[str, PictureScores]]:
 
 
 def _row(picture: PictureScores, pictures: Path) -> list[Image.Image]:
-    files = [picture.low, pictures / Path(picture.name).with_suffix(".png"), *([picture.high] if picture.high else [])]
+    files = [Path(picture.low), pictures / Path(picture.name).with_suffix(".png")]
+    files += [Path(picture.high)] if picture.high else []
     images = [Image.fromarray(to_8_bit(read_photo(file).pixels)) for file in files]
     size = (WIDTH, max(round(WIDTH * images[0].height / images[0].width), 1))
     return [image.resize(size, Image.Resampling.LANCZOS) for image in images]

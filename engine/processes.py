@@ -43,7 +43,7 @@ def all_processes() -> Iterator[Processes]:
         yield Processes()
         return
     if joined:
-        group = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
+        group: Any = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
     else:
         dist.init_process_group("gloo", timeout=LONGEST_WAIT)
         group = dist.group.WORLD
