@@ -45,7 +45,7 @@ class SupervisedStep:
         The result stays on the device; nothing here waits for a GPU.
         """
         pairs = [unpack(batch, self.model, self.accelerator.device) for batch in batches]
-        states = [self.model.initial_state(low, seeds=batch["state_seed"])
+        states = [self.model.initial_state(low, seeds=batch["state_seed"].to(low.device, non_blocking=True))
                   for (low, _), batch in zip(pairs, batches, strict=True)]
         sums = torch.zeros(len(self.names), device=self.accelerator.device)
         for _ in range(self.N):

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from models import block_gradient
 
 MAX_LOGIT_SCALE = math.log(100.0)
+MAX_WINDOWS = 65535  # in one call of fused attention: a CUDA grid has no more
 MASKED = -100.0  # added to the similarity of pixels that were not neighbours before the cyclic shift
 
 
@@ -117,9 +118,17 @@ def scaled_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """softmax(q k^T + bias) v; q, k, v (..., h, n, d), bias (h, n, n) -> (..., h, n, d)."""
     if q.shape[:-3].numel() == 0:
         return q
-    shape = q.shape
-    out = F.scaled_dot_product_attention(*(t.reshape(-1, *t.shape[-3:]) for t in (q, k, v)), attn_mask=bias[None], scale=1.0)
-    return out.reshape(shape)
+    shape, d = q.shape, q.shape[-1]
+    if padding := -d % head_multiple(q.device):
+        q, k, v = (F.pad(t, (0, padding)) for t in (q, k, v))
+    windows = [t.flatten(0, -4).split(MAX_WINDOWS) for t in (q, k, v)]
+    out = [F.scaled_dot_product_attention(*part, attn_mask=bias[None], scale=1.0) for part in zip(*windows, strict=True)]
+    return torch.cat(out)[..., :d].reshape(shape) if len(out) > 1 else out[0][..., :d].reshape(shape)
+
+
+def head_multiple(device: torch.device) -> int:
+    """Numbers per head that PyTorch's fused attention takes are multiples of this; zeros behind the others change nothing."""
+    return 8 if device.type == "cuda" else 1
 
 
 class Mlp(nn.Module):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exp_config import Config
-from models import HVR, State
+from models import HVR, State, swin2sr
 from models.hvr import pad_to_multiple, step_sequence
 from models.latents import truncated_normal
 
@@ -146,3 +146,13 @@ def test_position_bias_cache_follows_the_weights(model):
         attention.cpb_mlp[0].weight.div_(1.5)
     assert not torch.equal(first, second)
     assert not [k for k in model.state_dict() if "masks" in k or "index" in k or "coordinates" in k]
+
+
+def test_attention_in_a_gpus_portions_is_the_same(monkeypatch):
+    """Heads padded to a multiple that fused kernels take, windows in calls of as many as a CUDA grid holds."""
+    torch.manual_seed(0)
+    q, k, v, bias = (torch.randn(*shape) for shape in [(2, 3, 4, 2, 16, 6)] * 3 + [(2, 16, 16)])
+    expected = swin2sr.scaled_attention(q, k, v, bias)
+    monkeypatch.setattr(swin2sr, "head_multiple", lambda device: 8)
+    monkeypatch.setattr(swin2sr, "MAX_WINDOWS", 7)
+    torch.testing.assert_close(swin2sr.scaled_attention(q, k, v, bias), expected)
