@@ -8,11 +8,11 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:  # at run time torch is imported only once the arguments are known to be right
+    import numpy as np
     import torch
 
     from engine.folder_job import EnhancePixels
@@ -159,7 +159,10 @@ def run(args: argparse.Namespace) -> int:
     given = {"T": config.hvr_t if args.hvr_t is None else args.hvr_t,
              "C": config.hvr_c if args.hvr_c is None else args.hvr_c,
              "N": supervision_steps(config, args.hvr_n_supervision, args.hvr_n_sup_factor)}
-    enhance_pixels = partial(enhance, model, seed=args.seed, strength=args.strength, precision=args.precision, **given)
+
+    def enhance_pixels(pixels: np.ndarray) -> np.ndarray:
+        return enhance(model, pixels, seed=args.seed, strength=args.strength, precision=args.precision, **given)
+
     if args.check_gpu_mem:
         from engine.memory_check import memory_report
 

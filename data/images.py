@@ -173,7 +173,9 @@ def _to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
     with contextlib.suppress(ImageCms.PyCMSError, OSError, TypeError):
         if icc_profile or image.mode == "LAB":
             source = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile)) if icc_profile else ImageCms.createProfile("LAB")
-            return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            if converted is not None:
+                return converted
     return image.convert("RGB")
 
 

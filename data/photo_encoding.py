@@ -5,15 +5,13 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from data.exif import LONG, PREFIX, descriptive
-
-if TYPE_CHECKING:
-    from data.images import Photo
+from data.photo import Photo, to_8_bit
 
 JPEG_QUALITY = 95
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
@@ -66,7 +64,7 @@ def channels(photo: Photo, kind: str) -> np.ndarray:
     """(H, W, 1..4) as format `kind` holds it: gray, gray and alpha, RGB, RGBA; uint8, or uint16 where it can."""
     pixels, alpha = photo.pixels, photo.alpha
     if pixels.dtype == np.uint16 and kind not in HOLDS_16_BIT:
-        pixels, alpha = (None if v is None else np.round(v / 257.0).astype(np.uint8) for v in (pixels, alpha))
+        pixels, alpha = to_8_bit(pixels), None if alpha is None else to_8_bit(alpha)
     if photo.gray and kind in (HOLDS_GRAY if alpha is None else HOLDS_GRAY_ALPHA[pixels.dtype.itemsize]):
         pixels = np.round(pixels @ LUMA).astype(pixels.dtype)[..., None]
     if alpha is not None and kind not in HOLDS_ALPHA:

@@ -23,7 +23,8 @@ def is_sixteen_bit(image: Image.Image) -> bool:
         return True
     if image.format == "TIFF" and image.mode != "CMYK":
         return image.tag_v2.get(BITS, (8,))[0] == 16  # type: ignore[attr-defined]
-    mode = image.tile[0][3] if image.tile else None
+    tiles = getattr(image, "tile", [])
+    mode = tiles[0][3] if tiles else None
     return image.format == "PNG" and isinstance(mode, str) and mode.endswith(TILE_MODES)
 
 

@@ -14,7 +14,7 @@ import copy
 import logging
 import os
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -65,11 +65,11 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
     else:
         raise ImageError(f"an image of type {type(image).__name__}; expected a numpy array or a torch tensor")
     x = model.to_model_range(dark)
-    if strength == 1:
-        dark = None  # large photos: nothing is kept that is not needed
+    kept = dark if strength < 1 else None
+    del dark  # large photos: nothing stays in memory that is not needed
     bright = model.to_unit_range(_sample(model, x, dtype, seed, {"T": T, "C": C, "N": N})).clamp_(0, 1)
-    if dark is not None:
-        bright = torch.lerp(dark, bright, strength)
+    if kept is not None:
+        bright = torch.lerp(kept, bright, strength)
     return bright.to(image.device, image.dtype) if isinstance(image, Tensor) else _to_array(bright, image.dtype)
 
 
@@ -144,8 +144,8 @@ def _to_array(batch: Tensor, dtype: np.dtype) -> np.ndarray:
     values = batch[0].permute(1, 2, 0)
     if dtype == np.uint8:
         return values.mul(255).round_().to(torch.uint8).cpu().contiguous().numpy()
-    values = values.cpu().contiguous().numpy()
-    return np.round(values * 65535.0).astype(dtype) if dtype == np.uint16 else values.astype(dtype)
+    pixels = values.cpu().contiguous().numpy()
+    return np.round(pixels * 65535.0).astype(dtype) if dtype == np.uint16 else pixels.astype(dtype)
 
 
 def _check_range(low: float, high: float) -> None:
@@ -158,7 +158,7 @@ def _check_range(low: float, high: float) -> None:
 
 # --- the network, within the memory there is ---
 
-def _sample(model: HVR, x: Tensor, dtype: torch.dtype | None, seed: int, steps: Mapping[str, int | None]) -> Tensor:
+def _sample(model: HVR, x: Tensor, dtype: torch.dtype | None, seed: int, steps: Mapping[str, Any]) -> Tensor:
     """The model's picture of x (B, 3, H, W) in its range, float32, on the device of x or where there is room for it."""
     places = devices_to_try(x.device)
     for place, following in zip(places, [*places[1:], None], strict=True):
@@ -181,7 +181,7 @@ def _sample(model: HVR, x: Tensor, dtype: torch.dtype | None, seed: int, steps: 
     return output
 
 
-def _run(model: HVR, x: Tensor, dtype: torch.dtype | None, seed: int, steps: Mapping[str, int | None],
+def _run(model: HVR, x: Tensor, dtype: torch.dtype | None, seed: int, steps: Mapping[str, Any],
          place: torch.device) -> Tensor:
     """`_sample` on one device."""
     if place != x.device:

@@ -187,7 +187,7 @@ def test_decoding_encoding_and_computing_overlap(folder, tmp_path, monkeypatch):
 
 # --- the contact sheet ---
 
-@pytest.mark.parametrize("count", [1, 2, 7, 40])
+@pytest.mark.parametrize("count", [1, 7, 20])
 def test_contact_sheet_shows_every_picture(tmp_path, count):
     """Each picture has a colour of its own that is found on the sheet; an unreadable file leaves its cell empty."""
     pictures = []
@@ -202,6 +202,7 @@ def test_contact_sheet_shows_every_picture(tmp_path, count):
     assert sheet.pixels.shape[0] * sheet.pixels.shape[1] < 61e6
 
 
-def test_contact_sheet_of_many_photos_stays_small(tmp_path):
-    sheet = contact_sheet([(str(i), tmp_path / "none.png") for i in range(700)], 1.0, pairs=True)
-    assert 20e6 < sheet.pixels.shape[0] * sheet.pixels.shape[1] < 90e6
+def test_contact_sheet_of_many_photos_stays_small(tmp_path, monkeypatch):
+    monkeypatch.setattr("engine.contact_sheet.SHEET_PIXELS", 1e6)
+    sheet = contact_sheet([(str(i), tmp_path / "none.png") for i in range(60)], 1.0, pairs=True)
+    assert 0.5e6 < sheet.pixels.shape[0] * sheet.pixels.shape[1] < 2e6  # captions do not shrink

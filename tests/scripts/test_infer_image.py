@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,34 @@ def test_memory_check(run):
     status, said, _ = run("--check_gpu_mem")
     assert status == 0
     assert "parameters" in said and "per megapixel:" in said and "24 megapixels" in said
+
+
+def test_scoring_is_handed_to_the_evaluation(run, folder, tmp_path, monkeypatch, model):
+    calls = []
+
+    def evaluate(sets, enhance_pixels, output_dir, device, **options):
+        pixels = np.zeros((8, 8, 3), np.uint8)
+        np.testing.assert_array_equal(enhance_pixels(pixels), enhance(model, pixels, T=3, seed=5))
+        calls.append(([(s.name, s.low, s.high) for s in sets], output_dir, device.type, options["required"]))
+        assert options["settings"]["T"] == 3 and options["settings"]["seed"] == 5
+        return 1
+
+    monkeypatch.setattr("engine.evaluation.run", evaluate)
+    common = ("--output_dir", tmp_path, "--hvr_t", 3, "--seed", 5)
+    assert run("--input_path", folder, "--target_path", folder / "high", *common)[0] == 1
+    assert run("--benchmark", "DICM", "LOLv1", *common)[0] == run("--benchmark", "all", *common)[0] == 1
+    assert calls[0] == ([("my photos", folder, folder / "high")], tmp_path, "cpu", True)
+    assert [s[0] for s in calls[1][0]] == ["DICM", "LOLv1"] and calls[1][3]
+    assert len(calls[2][0]) == len(Config().eval_dataset) and not calls[2][3]  # of all sets, those present are scored
+
+
+def test_export_gets_the_numbers_of_steps(run, tmp_path, monkeypatch):
+    calls = []
+    export = types.SimpleNamespace(export_onnx=lambda model, path, **steps: calls.append((path, steps)))
+    monkeypatch.setitem(sys.modules, "engine.export", export)
+    status, said, _ = run("--export_onnx", tmp_path / "net.onnx", "--hvr_c", "2", "--hvr_n_sup_factor", "0.5")
+    assert status == 0 and "net.onnx" in said
+    assert calls == [(tmp_path / "net.onnx", {"T": 1, "C": 2, "N": 1})]
 
 
 def test_interruption_gives_130(run, folder, tmp_path, monkeypatch):
