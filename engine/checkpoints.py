@@ -55,7 +55,8 @@ def random_states() -> dict[str, Any]:
     version, numbers, following = random.getstate()
     name, keys, *rest = np.random.get_state()
     states: dict[str, Any] = {"python": (version, torch.tensor(numbers), following),
-                              "numpy": (name, torch.from_numpy(keys.copy()), *rest), "torch": torch.get_rng_state()}
+                              "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest),
+                              "torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         states["cuda"] = torch.cuda.get_rng_state()
     return states
@@ -65,7 +66,7 @@ def set_random_states(states: dict[str, Any]) -> None:
     """Continue from `random_states()`."""
     (version, numbers, following), (name, keys, *rest) = states["python"], states["numpy"]
     random.setstate((version, tuple(numbers.tolist()), following))
-    np.random.set_state((name, keys.numpy(), *rest))
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     torch.set_rng_state(states["torch"])
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states["cuda"])

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +13,14 @@ from engine.launch import Ranks
 
 class NonFiniteError(ValueError):
     """A loss or gradient that is infinite or not a number; the message names the step and the photos."""
+
+
+class Problem(NamedTuple):
+    """A step that was not finite: in words, and whether the loss itself was finite (then only the gradient was not,
+    which with several processes is shared by all of them)."""
+
+    text: str
+    loss_is_finite: bool
 
 
 class LossMeter:
@@ -24,18 +33,20 @@ class LossMeter:
         self._bad_values = torch.zeros(len(names), device=device)         # those of that step
         self._recent: list[tuple[int, list[str]]] = []                    # step, image ids, since the last check
 
-    def add(self, values: Tensor, step: int, image_ids: list[str], tolerate: bool = False) -> None:
-        """Take in one step's values (len(names),). Values that are not finite count as no step.
+    def add(self, rows: Tensor, step: int, image_ids: list[str], tolerate: bool = False) -> None:
+        """Take in one step: its values at each supervision step (N, len(names)). If one is not finite it counts as no step.
 
-        tolerate: they are no error either (fp16 scaling has left the optimizer step out).
+        tolerate: that is no error either (fp16 scaling has left the optimizer step out).
         """
-        finite = values.isfinite().all()
-        row = torch.cat([values, values.new_ones(1)])
+        good = rows.isfinite().all(1)                                      # (N,)
+        finite = good.all()
+        row = torch.cat([rows.mean(0), rows.new_ones(1)])
         self._sums += torch.where(finite, row, torch.zeros_like(row))
         if not tolerate:
             first = ~finite & (self._first_bad < 0)
             self._first_bad = torch.where(first, step, self._first_bad)
-            self._bad_values = torch.where(first, values, self._bad_values)
+            first_row = rows[(~good).int().argmax()]  # later ones only follow from it
+            self._bad_values = torch.where(first, first_row, self._bad_values)
         self._recent.append((step, image_ids))
 
     def read(self, ranks: Ranks) -> dict[str, float]:
@@ -44,15 +55,16 @@ class LossMeter:
         self._sums.zero_()
         return {**dict(zip(self.names, sums, strict=True)), "count": count}
 
-    def problem(self) -> str | None:
-        """What was not finite since the last call, in words; None where all was well. Waits for the device."""
+    def problem(self) -> Problem | None:
+        """What was not finite since the last call; None where all was well. Waits for the device."""
         step, recent = int(self._first_bad), self._recent
         self._recent = []
         if step < 0:
             return None
         ids = next((ids for number, ids in recent if number == step), [])
-        values = ", ".join(f"{name} {value:.4g}" for name, value in zip(self.names, self._bad_values.tolist(), strict=True))
-        return f"step {step}: {values}; image ids: {', '.join(ids)}"
+        values = self._bad_values.tolist()
+        text = ", ".join(f"{name} {value:.4g}" for name, value in zip(self.names, values, strict=True))
+        return Problem(f"step {step}: {text}; image ids: {', '.join(ids)}", math.isfinite(values[0]))
 
     def state(self) -> Tensor:
         """The sums since the last reading, for a checkpoint."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, replace
 
 import torch
@@ -46,7 +47,11 @@ def build_parts(config: Config, accelerator: Accelerator, ranks: Ranks) -> Parts
     set_seed((config.seed + 1 + ranks.rank) % 2**32)  # from here on no rank draws what another one draws
     average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
     fused = accelerator.device.type in ("cpu", "cuda")
-    network, optimizer = accelerator.prepare(model, torch.optim.AdamW(model.parameters(), config.learning_rate, fused=fused))
+    optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate, fused=fused)
+    with warnings.catch_warnings():
+        # Newer torch renames DDP's broadcast_buffers; accelerate, and torch before that, know only this name.
+        warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
+        network, optimizer = accelerator.prepare(model, optimizer)
     step = SupervisedStep(accelerator, model, network, optimizer, loss, supervision_steps=config.hvr_n_supervision,
                           max_grad_norm=config.max_grad_norm, compile=config.compile, average=average)
     return Parts(accelerator, ranks, model, optimizer, step, average, train_loader, val_loader)

@@ -40,15 +40,15 @@ class SupervisedStep:
         self._forward = torch.compile(network) if compile else network
 
     def __call__(self, batches: Sequence[PairBatch]) -> Tensor:
-        """Train on the micro-batches (equal sizes): -> means over micro-batches and supervision steps, (len(names),).
+        """Train on the micro-batches (equal sizes): -> means over them, a row for each supervision step (N, len(names)).
 
         The result stays on the device; nothing here waits for a GPU.
         """
         pairs = [unpack(batch, self.model, self.accelerator.device) for batch in batches]
         states = [self.model.initial_state(low, seeds=batch["state_seed"].to(low.device, non_blocking=True))
                   for (low, _), batch in zip(pairs, batches, strict=True)]
-        sums = torch.zeros(len(self.names), device=self.accelerator.device)
-        for _ in range(self.N):
+        rows = torch.zeros(self.N, len(self.names), device=self.accelerator.device)
+        for row in rows:
             for k, (low, normal) in enumerate(pairs):
                 last = k == len(pairs) - 1
                 with nullcontext() if last else self.accelerator.no_sync(self.network):
@@ -56,9 +56,9 @@ class SupervisedStep:
                     total, parts = self.loss(output, normal, low)
                     self.accelerator.backward(total / len(pairs))
                 states[k] = state.detach()
-                sums[:-1] += torch.stack([total.detach(), *parts.values()]) / len(pairs)
-            sums[-1] += self._update()
-        return sums / self.N
+                row[:-1] += torch.stack([total.detach(), *parts.values()]) / len(pairs)
+            row[-1] = self._update()
+        return rows
 
     def _update(self) -> Tensor:
         """Clip, take the optimizer step, clear the gradients: -> the gradients' norm before clipping."""

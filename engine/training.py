@@ -21,7 +21,7 @@ from engine import checkpoints
 from engine.benchmark_round import score_benchmarks
 from engine.checkpoints import BEST, LATEST, CheckpointError, Progress
 from engine.interruption import Interrupted, StopRequest
-from engine.meter import LossMeter, NonFiniteError, add_up, means
+from engine.meter import LossMeter, NonFiniteError, Problem, add_up, means
 from engine.parts import Parts
 from engine.schedule import learning_rate
 from engine.step import TOTAL
@@ -79,10 +79,10 @@ class Training:
         with bar:
             since, steps = time.perf_counter(), 0
             for batches in self._steps():
-                values = self.parts.step(batches)
+                rows = self.parts.step(batches)
                 progress.batch, progress.step, steps = progress.batch + 1, progress.step + 1, steps + 1
                 ids = [image_id for batch in batches for image_id in batch["image_id"]]
-                self.meter.add(values, progress.step, ids, tolerate=self.parts.step.skipped > 0)
+                self.meter.add(rows, progress.step, ids, tolerate=self.parts.step.skipped > 0)
                 if progress.step % self.config.log_every == 0:
                     since, steps = self._log_line(bar, since, steps)
                 if self._save_is_due():
@@ -142,10 +142,13 @@ class Training:
         """Raise NonFiniteError on every rank where one had a loss or gradient that is not finite. Waits for the GPU."""
         problem = self.meter.problem()
         if self.parts.step.skipped >= MAX_SKIPPED:
-            problem = f"step {self.progress.step}: fp16 scaling has left out {MAX_SKIPPED} optimizer steps in a row"
+            problem = Problem(f"step {self.progress.step}: fp16 scaling has left out {MAX_SKIPPED} optimizer steps in a row",
+                              loss_is_finite=True)
         if not self.ranks.any(problem is not None):
             return
-        found = [f"process {rank}, {text}" for rank, text in enumerate(self.ranks.gather(problem)) if text]
+        problems = {rank: found for rank, found in enumerate(self.ranks.gather(problem)) if found is not None}
+        culprits = {rank: found for rank, found in problems.items() if not found.loss_is_finite} or problems
+        found = [f"process {rank}, {culprit.text}" for rank, culprit in culprits.items()]
         raise NonFiniteError(f"a loss or gradient is not finite: {'; '.join(found)}. Training stops; {self._last_good()}. "
                              "Look at these photos, or try a lower learning_rate or max_grad_norm, or autocast_dtype=no")
 
