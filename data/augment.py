@@ -4,10 +4,12 @@ Pictures are float32 (H, W, 3), values in [0, 1], unless a function says otherwi
 """
 from __future__ import annotations
 
+import functools
 import math
 
 import cv2
 import numpy as np
+import torch
 
 DEFOCUS_RADIUS = (1, 3)           # pixels, both ends included
 DEFOCUS_ALIAS_BLUR = (0.1, 0.3)   # sigma in pixels of the Gaussian that softens the disc's rim
@@ -63,9 +65,10 @@ def spots(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """
     height, width = image.shape[:2]
     if rng.random() < SPOT_NOISE_RATE:
-        noise = rng.standard_normal(image.shape, dtype=np.float32)
+        noise = standard_normal(rng, image.shape)
         noise *= np.float32(rng.uniform(*SPOT_NOISE_STD))
-        image = np.clip(image + noise, 0.0, 1.0)
+        noise += image
+        image = np.clip(noise, 0.0, 1.0, out=noise)
     largest = min(SPOT_SIDES[1], height, width)
     mean_area = sum(side**2 for side in range(SPOT_SIDES[0], largest + 1)) / (largest - SPOT_SIDES[0] + 1)
     count = max(round(-math.log(1.0 - SPOT_COVER) / mean_area * height * width), 1)
@@ -82,6 +85,18 @@ def spots(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def mix_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """0.9 of the picture and 0.1 of uniform noise: a raised, grainy black level."""
-    noise = rng.random(image.shape, dtype=np.float32)
-    return np.float32(1.0 - MIX_WEIGHT) * image + np.float32(MIX_WEIGHT) * noise
+    """0.9 of the picture and 0.1 of uniform 8-bit noise: a raised, grainy black level."""
+    noise = np.frombuffer(rng.bytes(image.size), dtype=np.uint8).reshape(image.shape)
+    return np.float32(1.0 - MIX_WEIGHT) * image + np.float32(MIX_WEIGHT / 255.0) * noise
+
+
+def standard_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """normal(0, 1), float32, as the quantiles of 16-bit uniform numbers: |values| < 4.4, five times as fast as NumPy's."""
+    bits = np.frombuffer(rng.bytes(2 * math.prod(shape)), dtype="<u2")
+    return np.take(_normal_quantiles(), bits).reshape(shape)
+
+
+@functools.cache
+def _normal_quantiles() -> np.ndarray:
+    """The standard normal's quantiles at (i + 0.5) / 65536, float32 (65536,)."""
+    return torch.special.ndtri((torch.arange(65536, dtype=torch.float64) + 0.5) / 65536).float().numpy()

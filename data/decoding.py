@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from data.errors import DataError
 
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
+READ_MODE = getattr(cv2, "IMREAD_COLOR_RGB", cv2.IMREAD_COLOR)  # OpenCV before 4.11 decodes to BGR only
 REDUCTIONS = (8, 4, 2)          # by which a JPEG file can be decoded smaller
 REDUCE_FROM_BYTES = 200_000     # smaller JPEG files decode in milliseconds; looking at their header first would not pay
 EXIF_ORIENTATION = 0x0112
@@ -57,12 +58,12 @@ class PhotoFile:
         if self.is_jpeg and not _is_complete_jpeg(self._content):  # older OpenCV fills up the rest with grey
             raise BrokenPhotoError(f"{self.path} is cut off: the end of the JPEG data is missing")
         try:
-            pixels = cv2.imdecode(np.frombuffer(self._content, dtype=np.uint8), cv2.IMREAD_COLOR)  # BGR, 8-bit, upright
+            pixels = cv2.imdecode(np.frombuffer(self._content, dtype=np.uint8), READ_MODE)  # 8-bit, upright
         except cv2.error as error:
             raise BrokenPhotoError(f"{self.path} cannot be decoded: {_reason(error)}") from None
         if pixels is None:
             raise BrokenPhotoError(f"{self.path} is damaged, or no picture that OpenCV knows")
-        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels) if READ_MODE == cv2.IMREAD_COLOR else pixels
 
     def _decode_reduced(self, reduction: int) -> np.ndarray:
         """Fewer coefficients of each 8x8 block are transformed back: an exact low-pass, and most of the work saved."""

@@ -13,6 +13,7 @@ import math
 import cv2
 import numpy as np
 
+from data.augment import standard_normal
 from exp_config.config import Config
 
 
@@ -42,7 +43,7 @@ def add_sensor_noise(x: np.ndarray, rng: np.random.Generator, config: Config) ->
 def noisy_light(light: np.ndarray, rng: np.random.Generator, shot: float, read: float) -> np.ndarray:
     """light + N(0, shot * light + read), float32; `shot` and `read` are variances (per unit of light, and alone)."""
     std = np.sqrt(np.float32(shot) * light + np.float32(read))
-    return light + std * rng.standard_normal(light.shape, dtype=np.float32)
+    return light + std * standard_normal(rng, light.shape)
 
 
 def through_jpeg(planes: np.ndarray, quality: int) -> np.ndarray:

@@ -67,6 +67,12 @@ def test_every_sample_depends_on_seed_epoch_and_photo_alone(photos):
     assert len({pair["state_seed"] for pair in forward.values()}) == len(forward)
 
 
+def test_samples_that_are_made_together_are_those_made_alone(photos):
+    pairs = LowLightPairs(photos, NOISY, True)
+    items = [(epoch, index) for epoch in (2, 0) for index in (11, 3, 5, 0, 7, 2, 9)]
+    assert all(same(pair, pairs[item]) for pair, item in zip(pairs.__getitems__(items), items, strict=True))
+
+
 def test_global_random_state_is_neither_read_nor_moved(photos):
     np.random.seed(0)
     torch.manual_seed(0)
