@@ -1,0 +1,38 @@
+"""The .env file: read when there is one, never stronger than the environment."""
+import pytest
+
+from engine.environment import EnvironmentFileError, load_env_file, parse_env
+
+
+def test_lines():
+    text = """
+# a comment
+WANDB_MODE=offline
+export TORCH_HOME = /data/torch   # where the weights are
+QUOTED="a # b"  # comment
+SINGLE='x y'
+EMPTY=
+HASH=a#b
+"""
+    assert parse_env(text) == {"WANDB_MODE": "offline", "TORCH_HOME": "/data/torch", "QUOTED": "a # b", "SINGLE": "x y",
+                               "EMPTY": "", "HASH": "a#b"}
+
+
+@pytest.mark.parametrize("line", ["no setting", "1A=2", "=x"])
+def test_no_setting(line):
+    with pytest.raises(EnvironmentFileError, match="line 2"):
+        parse_env(f"A=1\n{line}\n")
+
+
+def test_environment_wins(tmp_path):
+    (tmp_path / ".env").write_text("A=file\nB=file\n")
+    environ = {"A": "own"}
+    assert load_env_file(tmp_path / ".env", environ) == {"B": "file"}
+    assert environ == {"A": "own", "B": "file"}
+
+
+def test_absent_or_unreadable(tmp_path):
+    assert load_env_file(tmp_path / ".env", {}) == {}
+    (tmp_path / ".env").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(EnvironmentFileError, match="UTF-8"):
+        load_env_file(tmp_path / ".env", {})
