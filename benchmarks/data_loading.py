@@ -1,6 +1,6 @@
 """Speed of the training data on one core: images per second, the share of each stage, and the published recipe's stack.
 
-    python benchmarks/data_loading.py [--images DIR] [--annotations FILE] [--count N] [--rounds N]
+    python -m benchmarks.data_loading [--images DIR] [--annotations FILE] [--count N] [--rounds N]
 
 One process, one thread, CPU time (so that other programs on the machine matter less). The ways to make a batch take
 turns, A B C A B C, over the same photos. B is the recipe with albumentations 2.0.8 as one writes it down: the transforms
@@ -25,8 +25,8 @@ from typing import Any
 
 import cv2
 import torch
-from recipe_albumentations import RecipeStack
 
+from benchmarks.recipe_albumentations import RecipeStack
 from data.augment import degrade
 from data.dataset import LowLightPairs
 from data.decoding import PhotoFile
