@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from data.images import Photo, read_photo, write_photo
+
 PROJECT = Path(__file__).resolve().parents[2]
 SCRIPTS = ("infer_image.sh", "setup_env.sh", "tests/run.sh", ".ci/run")
 PRINT_ARGUMENTS = 'printf "%s\\n" "$@"'
@@ -108,3 +110,16 @@ def test_shellcheck_finds_nothing():
         pytest.skip("shellcheck is not installed (requirements-dev.txt brings it)")
     result = subprocess.run([shellcheck, *SCRIPTS], cwd=PROJECT, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
+
+
+def test_enhances_a_folder_for_real(tmp_path, make_photo):
+    """infer_image.sh with the python at hand, the shipped weights and two small photos."""
+    for name in ("a b.png", "sub/c.jpg"):
+        write_photo(tmp_path / "dark ones" / name, Photo(make_photo(24, 40) // 6))
+    env = {**os.environ, "HVR_SKIP_SETUP": "1", "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    result = subprocess.run(["bash", str(PROJECT / "infer_image.sh"), "dark ones", "bright ones", "--device", "cpu"],
+                            cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
+    assert result.returncode == 0, result.stderr
+    for name in ("a b.png", "sub/c.jpg"):
+        dark, bright = (read_photo(tmp_path / folder / name).pixels for folder in ("dark ones", "bright ones"))
+        assert bright.shape == dark.shape and bright.mean() > dark.mean()
