@@ -14,7 +14,7 @@ from torch import Tensor
 HASH_FACTOR = 0x45D9F3B
 GOLDEN_RATIO = 0x9E3779B9 - 2**32  # as int32
 EDGE = math.erf(1 / math.sqrt(2))  # probability of a normal variable to lie in [-1, 1]
-CHUNK = {"cpu": 1 << 16}           # elements hashed at once: what the cache holds; else enough to keep a GPU busy
+CHUNK = {"cpu": 1 << 15}           # elements hashed at once: what the cache holds; else enough to keep a GPU busy
 LARGE_CHUNK = 1 << 24
 
 
