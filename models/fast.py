@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models import native_library
 from models.latents import State
-from models.swin2sr import SwinBlock
+from models.swin2sr import SwinBlock, SwinLayer
 from models.unetpp import ConvBlock
 
 if TYPE_CHECKING:
@@ -25,11 +25,12 @@ WINDOW = 8  # side of the windows that the kernels know
 
 
 def _conv_block(block: ConvBlock) -> list[Tensor]:
-    first, norm1, _, second, norm2, _ = block.conv
+    first, norm1, _, second, norm2, _ = cast(Any, block.conv)
     return [first.weight, norm1.weight, norm1.bias, second.weight, norm2.weight, norm2.bias]
 
 
-def _both(*modules: nn.Module) -> list[Tensor]:
+def _both(*modules: Any) -> list[Tensor]:
+    """Weight and bias of each layer."""
     return [tensor for module in modules for tensor in (module.weight, module.bias)]
 
 
@@ -39,6 +40,12 @@ def _swin_block(block: SwinBlock) -> list[Tensor]:
             *_both(a.proj, block.norm1, block.mlp.fc1, block.mlp.fc2, block.norm2)]
 
 
+def _swin_layers(model: HVR) -> list[tuple[SwinLayer, list[SwinBlock]]]:
+    """The layers of H, each with its blocks."""
+    layers = cast("list[SwinLayer]", list(model.H_net_model.layers))
+    return [(layer, cast("list[SwinBlock]", list(layer.residual_group.blocks))) for layer in layers]
+
+
 def parameters_in_order(model: HVR) -> list[Tensor]:
     """What native/weights.h takes, in its order."""
     L, H = model.L_net_model, model.H_net_model
@@ -46,17 +53,17 @@ def parameters_in_order(model: HVR) -> list[Tensor]:
     for block in (L.conv0_0, L.conv1_0, L.conv2_0, L.conv0_1, L.conv1_1, L.conv0_2):
         tensors += _conv_block(block)
     tensors += _both(L.final_conv, H.patch_embed.proj, H.patch_embed.norm)
-    for layer in H.layers:
-        for block in layer.residual_group.blocks:
-            tensors += _swin_block(block)
+    for layer, swin_blocks in _swin_layers(model):
+        for swin_block in swin_blocks:
+            tensors += _swin_block(swin_block)
         tensors += _both(layer.conv, layer.patch_embed.proj)
     return [t.detach().float().contiguous() for t in tensors + _both(H.norm, H.conv_after_body, model.head_layer.embedding)]
 
 
 def dimensions(model: HVR) -> native_library.Dims:
     """The sizes of the network."""
-    first = model.L_net_model.conv0_0.conv
-    layers = [layer.residual_group.blocks for layer in model.H_net_model.layers]
+    first = cast(Any, model.L_net_model.conv0_0.conv)
+    layers = [blocks for _, blocks in _swin_layers(model)]
     dims = native_library.Dims(
         D=model.z_dims, E=model.embed_layer.embedding.out_channels, f=first[0].out_channels, groups=first[1].num_groups,
         hidden=layers[0][0].mlp.fc1.out_features, layers=len(layers), tanh=int(model.normalize_one_to_one))
@@ -67,7 +74,7 @@ def dimensions(model: HVR) -> native_library.Dims:
 
 def supported(model: HVR, lib: ctypes.CDLL) -> bool:
     """Whether the kernels can run a network of these sizes."""
-    layers = [layer.residual_group.blocks for layer in model.H_net_model.layers]
+    layers = [blocks for _, blocks in _swin_layers(model)]
     if not 0 < len(layers) <= native_library.MAX_LAYERS or not all(len(blocks) for blocks in layers):
         return False
     d = dimensions(model)

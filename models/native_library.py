@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any, ClassVar
 
 SOURCES = Path(__file__).resolve().parent / "native"
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-pthread", "-fno-math-errno", "-fno-trapping-math",
@@ -27,7 +28,8 @@ log = logging.getLogger(__name__)
 class Dims(ctypes.Structure):
     """The network's sizes; mirrors `Dims` in native/weights.h."""
 
-    _fields_ = [(name, ctypes.c_int32) for name in ("D", "E", "f", "groups", "hidden", "layers")] + [
+    _fields_: ClassVar[list[tuple[str, Any]]] = [
+        *((name, ctypes.c_int32) for name in ("D", "E", "f", "groups", "hidden", "layers")),
         ("depths", ctypes.c_int32 * MAX_LAYERS), ("heads", ctypes.c_int32 * MAX_LAYERS), ("tanh", ctypes.c_int32)]
 
 

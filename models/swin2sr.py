@@ -122,7 +122,7 @@ def scaled_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     if padding := -d % head_multiple(q.device):
         q, k, v = (F.pad(t, (0, padding)) for t in (q, k, v))
     windows = [t.flatten(0, -4).split(MAX_WINDOWS) for t in (q, k, v)]
-    out = [F.scaled_dot_product_attention(*part, attn_mask=bias[None], scale=1.0) for part in zip(*windows, strict=True)]
+    out = [F.scaled_dot_product_attention(a, b, c, attn_mask=bias[None], scale=1.0) for a, b, c in zip(*windows, strict=True)]
     return torch.cat(out)[..., :d].reshape(shape) if len(out) > 1 else out[0][..., :d].reshape(shape)
 
 
