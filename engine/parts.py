@@ -39,6 +39,10 @@ def build_parts(config: Config, accelerator: Accelerator, ranks: Ranks) -> Parts
         val_loader = build_loader(replace_workers(config), False, ranks.rank, ranks.world)
         loss = TotalLoss(config.loss_weight, exposure_mean=config.exposure_mean, device=accelerator.device,
                          normalize_one_to_one=config.normalize_one_to_one, lpips_required=config.lpips_required)
+    photos_per_step = config.batch_size * config.gradient_accumulation_steps * ranks.world
+    if len(train_loader.batch_sampler) < config.gradient_accumulation_steps:
+        raise ValueError(f"the training photos do not fill one step of {photos_per_step} photos (batch_size x "
+                         "gradient_accumulation_steps x processes); give more photos, or lower one of these")
     if len({tuple(weights) for weights in ranks.gather(loss.weights)}) > 1:
         raise ValueError(f"the processes do not have the same losses: {ranks.gather(dict(loss.missing))}; make the missing "
                          "weights available on every machine")

@@ -6,9 +6,10 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 
@@ -52,14 +53,21 @@ def run_training(config: Config, *, resume_from: str | None = None, init_weights
         load_state(parts.model, read_weights(init_weights), init_weights)
         if parts.average is not None:
             parts.average.restart()
-    claim: list[TextIO] = []  # keeps the run folder's lock to the end
-    start = ranks.on_main(lambda: _find_start(config, resume_from, claim))
+    with ExitStack() as held:  # the run folder's lock
+        start = ranks.on_main(lambda: _find_start(config, resume_from, held))
+        _train(config, parts, start, arguments)
+
+
+def _train(config: Config, parts: Parts, start: Start, arguments: Sequence[str]) -> None:
+    """From the start that was found to the end, or to an interruption."""
+    ranks = parts.ranks
     progress = Progress() if start.state is None else restore(config, parts, start.state)
     tracker = Tracker(start.run, start.run_id, config, progress.history_lines) if ranks.is_main else None
     if ranks.is_main:
         config.to_json(start.run / "config.json")
         logger.info("%s %s: %s, %d process(es), %s", "resuming" if start.state else "training", start.run,
-                    accelerator.device, ranks.world, config.autocast_dtype if config.autocast_dtype != "no" else "float32")
+                    parts.accelerator.device, ranks.world,
+                    config.autocast_dtype if config.autocast_dtype != "no" else "float32")
     try:
         with StopRequest() as stop:
             training = Training(config, parts, start.run, tracker, stop, progress)
@@ -77,16 +85,16 @@ def run_training(config: Config, *, resume_from: str | None = None, init_weights
         logger.info("done: %s holds the weights of the lowest validation loss, %.4f", start.run / BEST, progress.best_loss)
 
 
-def _find_start(config: Config, resume_from: str | None, claim: list[TextIO]) -> Start:
+def _find_start(config: Config, resume_from: str | None, held: ExitStack) -> Start:
     """On the main process: make or claim the run folder, and read the checkpoint to resume from."""
     if resume_from is None:
         run = runs.new_run_folder(config)
-        claim.append(runs.lock(run))
+        held.enter_context(runs.lock(run))
         return Start(run, runs.run_id(run))
     folder = runs.find_checkpoint(resume_from)
     own = runs.run_folder_of(folder)
     if own is not None:
-        claim.append(runs.lock(own))
+        held.enter_context(runs.lock(own))
         for name in (LATEST, BEST):
             checkpoints.repair(own / name)
     state = checkpoints.load(folder)
@@ -97,7 +105,7 @@ def _find_start(config: Config, resume_from: str | None, claim: list[TextIO]) ->
             logger.warning("setting changed since the checkpoint: %s = %r, was %r", name, value, getattr(saved, name))
     if own is None:  # a checkpoint that was copied elsewhere goes on in a new run folder
         own = runs.new_run_folder(config)
-        claim.append(runs.lock(own))
+        held.enter_context(runs.lock(own))
     return Start(own, runs.run_id(own), state)
 
 

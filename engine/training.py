@@ -47,9 +47,6 @@ class Training:
         self.micro_batches = config.gradient_accumulation_steps
         self.steps_per_epoch = len(parts.train_loader.batch_sampler) // self.micro_batches
         self.photos_per_step = config.batch_size * self.micro_batches * self.ranks.world
-        if self.steps_per_epoch == 0:
-            raise ValueError(f"the training photos do not fill one step of {self.photos_per_step} photos (batch_size x "
-                             "gradient_accumulation_steps x processes); give more photos, or lower one of these")
         self._unsaved: CheckpointError | None = None
         self._name_absent = True  # benchmarks that are not here are named once
 
