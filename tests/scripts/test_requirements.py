@@ -53,6 +53,11 @@ def test_everything_imported_is_required():
     assert needed <= set(requirements("requirements.txt")), "imported, but not in requirements.txt"
 
 
+def test_everything_that_tests_import_is_required():
+    needed = third_party_imports(("tests", "img", *CODE)) - OPTIONAL - {"img", "reference"}
+    assert needed <= set(requirements("requirements.txt") | requirements("requirements-dev.txt"))
+
+
 def test_everything_required_is_imported():
     idle = set(requirements("requirements.txt")) - third_party_imports(CODE) - FOR_PYIQA - FOR_SCRIPTS
     assert not idle, "in requirements.txt, but nothing needs it"
