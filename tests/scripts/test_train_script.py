@@ -1,0 +1,104 @@
+"""train.py as a user calls it, in processes of its own."""
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+PROJECT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_DISABLED": "true", "ACCELERATE_USE_CPU": "true"}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory, make_photo):
+    """A config.json of a tiny network, with photos beside it."""
+    folder = tmp_path_factory.mktemp("train")
+    for split in ("train", "val"):
+        (folder / split).mkdir()
+        for number in range(8):
+            Image.fromarray(make_photo(24, 32, number)).save(folder / split / f"{number}.png")
+    path = folder / "config.json"
+    path.write_text(json.dumps({
+        "project_name": "tiny", "exp_name": "script", "checkpoint_dir": str(folder / "runs"), "z_dims": 4, "embed_dims": 4,
+        "unet_init_features": 4, "swin_depths": [1], "swin_num_heads": [2], "coco_train_images": None,
+        "coco_val_images": None, "train_folders": [str(folder / "train")], "val_folders": [str(folder / "val")],
+        "height": 16, "width": 16, "num_workers": 1, "epochs": 500, "batch_size": 2, "autocast_dtype": "no",
+        "log_every": 1, "loss_weight": {"mae": 1.0}, "eval_dataset": {}, "lr_cosine_cycles": 1}))
+    return path
+
+
+def train(*arguments: str, cwd: Path = PROJECT, launcher: tuple[str, ...] = ("python",)) -> subprocess.CompletedProcess:
+    command = [str(Path(sys.executable).with_name(launcher[0])), *launcher[1:], str(PROJECT / "train.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=ENVIRONMENT, cwd=cwd)
+
+
+def test_help_comes_before_torch():
+    code = "import sys, train\ntry: train.main(['--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    for option in ("--config_path", "--config_name", "--exp_name", "--resume_from_checkpoint", "--init_weights", "--set"):
+        assert option in done.stdout
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--exp_name", "nonsense"], "unknown experiment 'nonsense'; Config has: base_model, default"),
+    (["--set", "batchsize=2"], "unknown field 'batchsize' (did you mean 'batch_size'?)"),
+    (["--set", "batch_size=two"], "batch_size = 'two' is a str; expected int"),
+    (["--config_path", "absent.py"], "no config file absent.py"),
+])
+def test_wrong_settings(arguments, message):
+    done = train(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_missing_photos(config):
+    done = train("--config_path", str(config), "--set", 'train_folders=["/nowhere"]')
+    assert done.returncode == 2
+    assert "error: no folder of photos at /nowhere" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_accelerate_starts_one_process_only(config):
+    """`accelerate launch --cpu --num_processes 2` silently gives one on a CPU; the training does not."""
+    done = train("--config_path", str(config), launcher=("accelerate", "launch", "--cpu", "--num_processes", "2"))
+    assert done.returncode != 0
+    assert "error: 2 processes were asked for, but this one stands alone" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stop_and_resume(config, number):
+    """The signal ends the batch, saves, and prints a command; that command goes on to the end."""
+    runs = config.parent / f"runs_{number.name}"
+    command = [sys.executable, str(PROJECT / "train.py"), "--config_path", str(config), "--set", f"checkpoint_dir={runs}"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=config.parent) as process:
+        end = time.monotonic() + 300
+        while not any(path.stat().st_size for path in runs.glob("*/history.jsonl")):
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode == 130, errors
+    assert f"stopped by {number.name}" in errors and "Traceback" not in errors
+    line = errors.split("resume with:\n  ")[1].splitlines()[0]
+    run = next(runs.iterdir())
+    assert line.endswith(f"--resume_from_checkpoint {run / 'checkpoint_epoch_latest'}")
+    logged = (run / "history.jsonl").read_text()
+    if number == signal.SIGTERM:
+        return
+    python, *arguments = shlex.split(line)
+    assert python == "python"
+    done = subprocess.run([sys.executable, *arguments, "--set", "epochs=6"], capture_output=True, text=True, timeout=300,
+                          env=ENVIRONMENT, cwd=config.parent)
+    assert done.returncode == 0, done.stderr
+    assert "images/s" in done.stderr and "input unchanged" in done.stderr
+    assert (run / "best_model" / "HVR.safetensors").is_file() and (run / "wandb_id.txt").is_file()
+    first = logged.splitlines()[0]
+    assert (run / "history.jsonl").read_text().splitlines()[0] == first
