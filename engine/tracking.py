@@ -98,7 +98,7 @@ class Tracker:
         self.history.close()
         if self._wandb is not None:
             try:
-                self._wandb.finish(quiet=True)
+                self._wandb.finish()
             except Exception as error:
                 logger.warning("wandb could not end its run: %s", error)
 

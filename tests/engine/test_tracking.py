@@ -7,6 +7,7 @@ import sys
 import types
 
 import pytest
+from PIL import Image
 
 from engine.tracking import History, Tracker, wandb_mode
 
@@ -75,7 +76,7 @@ def fake_wandb(monkeypatch):
                 raise RuntimeError("gone")
             told["logged"].append(values)
 
-        def finish(self, **_kwargs):
+        def finish(self):
             told["finished"] = True
 
     def init(**kwargs):
@@ -103,6 +104,22 @@ def test_what_wandb_is_told(tmp_path, tiny_config, fake_wandb):
     assert fake_wandb["logged"] == [{"step": 6, "epoch": 1, "epoch/loss": 0.5, "epoch/learning_rate": 1e-3},
                                     {"step": 6, "pictures/LOLv1/1.png": ("image", str(tmp_path / "1.png"))}]
     assert fake_wandb["finished"]
+
+
+def test_the_real_wandb_offline(tmp_path, tiny_config, monkeypatch, caplog):
+    """Twice the same run, without a question, a key or a warning."""
+    pytest.importorskip("wandb")
+    monkeypatch.delenv("WANDB_DISABLED")
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    Image.new("RGB", (4, 4)).save(tmp_path / "1.png")
+    for lines in (0, 1):
+        tracker = Tracker(tmp_path, "abcd1234", tiny_config(), lines)
+        tracker.report("epoch", 6, 1, {"loss": 0.5})
+        tracker.pictures(6, {"LOLv1/1.png": tmp_path / "1.png"})
+        tracker.close()
+    assert not [record for record in caplog.records if record.name == "engine.tracking"]
+    assert len(list((tmp_path / "wandb").glob("offline-run-*-abcd1234"))) in (1, 2)  # one if both began in one second
 
 
 @pytest.mark.parametrize("trouble", ["fails", "broken"])
