@@ -129,7 +129,7 @@ def test_a_wrong_command_would_be_noticed(wrong, capsys):
         check(shlex.split(wrong))
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "img/samples/README.md"])
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "dataset/README.md", "img/samples/README.md"])
 def test_links_and_pictures_are_there(document):
     text = (PROJECT / document).read_text(encoding="utf-8")
     targets = re.findall(r"\]\(([^)#]+)\)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
@@ -159,3 +159,14 @@ def test_python_example(tmp_path, monkeypatch, make_photo):
     exec(compile(example, "README.md", "exec"), {})
     bright = read_photo("coffee_bright.png").pixels
     assert bright.shape == dark.shape and bright.dtype == np.uint8 and bright.mean() > dark.mean()
+
+
+@pytest.mark.parametrize("message", [
+    "packages could not be installed", "no file or folder", "no weights file", "does not fit this network", "no photos in",
+    "is the input folder", "PyTorch finds no CUDA GPU here", "unknown benchmark", "unknown experiment", "no config class",
+    "unknown field", "processes were asked for, but this one stands alone", "training goes on without the lpips loss"])
+def test_messages_of_the_troubleshooting_table_are_those_of_the_code(message):
+    folders = ("engine", "data", "losses", "models", "exp_config")
+    sources = [PROJECT / "setup_env.sh", *(file for folder in folders for file in (PROJECT / folder).rglob("*.py"))]
+    assert message in README
+    assert any(message in source.read_text(encoding="utf-8") for source in sources)
