@@ -152,9 +152,34 @@ def checks(seed: int) -> None:
         with precision(kind):
             replayed = [model.sample(x)[1] for _ in range(5)]
         verdict(f"graphs {kind}: difference from single launches", max((r - single).abs().max().item() for r in replayed), 0.0)
-    from models import gpu
+    gradients(seed)
+    from models import gpu, gpu_training
+    say("kernels with gradients in use: " + (", ".join(f"{key[-2]} {key[-1]} {'yes' if good else 'NO'}" for key, good in
+                                                       gpu_training._verdicts.items()) or "none"), keep=True)
     say("kernels in use: " + (", ".join(f"{key[-3]} {key[-2]} {'yes' if good else 'NO'}" for key, good in gpu._verdicts.items())
                               or "none"), keep=True)
+
+
+def gradients(seed: int) -> None:
+    """Of a training call, by the kernels and by the plain modules, against float64."""
+    torch.manual_seed(seed)
+    x = torch.rand(2, 3, 16, 24) if SMOKE else torch.rand(4, 3, 64, 96)
+    x, state = x.to(DEVICE) * 2 - 1, State(*torch.randn(2, len(x), 24, *x.shape[-2:], device=DEVICE))
+
+    def of(model: HVR, dtype: torch.dtype = torch.float32) -> Tensor:
+        out = model(x.to(dtype), State(*(z.to(dtype) for z in state)))[1]
+        loss = (out.to(dtype) - 0.8 * x.to(dtype)).square().mean()
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
+
+    model = golden_model().train().requires_grad_(True)
+    expected = of(copy.deepcopy(model).double(), torch.float64)
+    for kind in ("fp32", "tf32", "bf16"):
+        found = []
+        for use_kernels in (False, True):
+            with precision(kind, use_kernels):
+                found.append(relative(of(model), expected))
+        own, ours = found
+        verdict(f"training call {kind} gradients", ours, max(ALLOWED[kind], 3 * own), f"(plain modules {own:.2g})")
 
 
 # --- times ---

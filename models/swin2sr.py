@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models import block_gradient
+from models import block_gradient, gpu_training
 
 MAX_LOGIT_SCALE = math.log(100.0)
 MAX_WINDOWS = 65535  # in one call of fused attention: a CUDA grid has no more
@@ -155,9 +155,16 @@ class SwinBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        s = self.shift
+        if torch.is_grad_enabled() and x.device.type == "cuda":
+            y = gpu_training.block_with_gradients(self, x)
+            return self.plain(x) if y is None else y
         if torch.is_grad_enabled() and block_gradient.applies(self, x):
-            return block_gradient.NativeBlock.apply(x, block_gradient.packed_parameters(self), s)
+            return block_gradient.NativeBlock.apply(x, block_gradient.packed_parameters(self), self.shift)
+        return self.plain(x)
+
+    def plain(self, x: Tensor) -> Tensor:
+        """The same in PyTorch's own operators."""
+        s = self.shift
         attended = self.attn(x.roll((-s, -s), (1, 2)) if s else x)
         x = x + self.norm1(attended.roll((s, s), (1, 2)) if s else attended)
         return x + self.norm2(self.mlp(x))

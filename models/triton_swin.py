@@ -22,7 +22,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from models.swin2sr import MASKED, MAX_LOGIT_SCALE, SwinBlock
+from models.swin2sr import MASKED, SwinBlock
 
 LOG2E = math.log2(math.e)  # softmax is computed with powers of two: similarities come multiplied by this
 LANE = 16                  # the matrix units' smallest side that every type and architecture has
@@ -47,7 +47,7 @@ def unit_rows(x):
 
 
 @triton.jit
-def attention(x, qkv, qkv_bias, scale, position_bias, proj, other_region, MASK: tl.constexpr, HEADS: tl.constexpr,
+def attention(x, qkv, qkv_bias, scale, position_bias, proj, region, MASK: tl.constexpr, HEADS: tl.constexpr,
               dp: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr):
     """x (n, Dp) of the type DOT -> (n, Dp) float32: cosine attention and projection, without the projection's bias."""
     n: tl.constexpr = x.shape[0]
@@ -65,7 +65,7 @@ def attention(x, qkv, qkv_bias, scale, position_bias, proj, other_region, MASK: 
         s = tl.dot(unit_rows(q).to(DOT), tl.trans(unit_rows(k).to(DOT)), input_precision=PRECISION)
         s = s * tl.load(scale + h) + tl.load(position_bias + h * n * n + pair)
         if MASK:
-            s = tl.where(other_region, s + MASKED_LOG2, s)
+            s = tl.where(region[:, None] == region[None, :], s, s + MASKED_LOG2)
         p = tl.exp2(s - tl.max(s, 1)[:, None])
         o = tl.dot(p.to(DOT), v.to(DOT), input_precision=PRECISION) / tl.sum(p, 1)[:, None]
         out += tl.dot(o.to(DOT), tl.load(proj + h * dp * Dp + out_weight), input_precision=PRECISION)
@@ -88,29 +88,32 @@ def mlp(x, fc1, fc1_bias, fc2, HIDDEN: tl.constexpr, DOT: tl.constexpr, PRECISIO
 
 
 @triton.jit
-def swin_block_kernel(x, out, qkv, qkv_bias, scale, position_bias, proj, fc1, fc1_bias, fc2, vectors, H, W,
-                      SHIFT: tl.constexpr, w: tl.constexpr, D: tl.constexpr, Dp: tl.constexpr, HEADS: tl.constexpr,
-                      dp: tl.constexpr, HIDDEN: tl.constexpr, EPS: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr):
-    """One window of x (B, H, W, D) into `out`, which may be x: windows share no pixel."""
-    window = tl.program_id(0)
+def addresses(window, H, W, SHIFT: tl.constexpr, w: tl.constexpr, D: tl.constexpr, Dp: tl.constexpr):
+    """Of a window's tokens in a map, (n, Dp) int64, and the number of the region that each lies in, (n,)."""
     across, down = W // w, H // w
     row, column = window // across % down, window % across
     token = tl.arange(0, w * w)
     y, left = row * w + token // w + SHIFT, column * w + token % w + SHIFT
     y, left = tl.where(y < H, y, y - H), tl.where(left < W, left, left - W)
     pixel = ((window // (across * down)).to(tl.int64) * H + y) * W + left
-    channel = tl.arange(0, Dp)
-    inside = (channel < D)[None, :]
-    offset = pixel[:, None] * D + channel[None, :]
-
     came_around_y = (row == down - 1) & (token // w >= w - SHIFT)
     came_around_x = (column == across - 1) & (token % w >= w - SHIFT)
     region = came_around_y.to(tl.int32) * 2 + came_around_x.to(tl.int32)
-    other_region = region[:, None] != region[None, :]
+    return pixel[:, None] * D + tl.arange(0, Dp)[None, :], region
 
+
+@triton.jit
+def swin_block_kernel(x, out, qkv, qkv_bias, scale, position_bias, proj, fc1, fc1_bias, fc2, vectors, H, W,
+                      SHIFT: tl.constexpr, w: tl.constexpr, D: tl.constexpr, Dp: tl.constexpr, HEADS: tl.constexpr,
+                      dp: tl.constexpr, HIDDEN: tl.constexpr, EPS: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr):
+    """One window of x (B, H, W, D) into `out`, which may be x: windows share no pixel."""
+    window = tl.program_id(0)
+    channel = tl.arange(0, Dp)
+    offset, region = addresses(window, H, W, SHIFT, w, D, Dp)
+    inside = (channel < D)[None, :]
     proj_bias, gamma1, beta1 = tl.load(vectors + channel), tl.load(vectors + Dp + channel), tl.load(vectors + 2 * Dp + channel)
     tokens = tl.load(x + offset, mask=inside, other=0.0).to(tl.float32)                        # (n, Dp)
-    attended = attention(tokens.to(DOT), qkv, qkv_bias, scale, position_bias, proj, other_region, SHIFT > 0, HEADS, dp, DOT,
+    attended = attention(tokens.to(DOT), qkv, qkv_bias, scale, position_bias, proj, region, SHIFT > 0, HEADS, dp, DOT,
                          PRECISION) + proj_bias[None, :]
     tokens += layer_norm(attended, gamma1, beta1, D, EPS)
     fc2_bias, gamma2, beta2 = (tl.load(vectors + 3 * Dp + channel), tl.load(vectors + 4 * Dp + channel),
@@ -152,24 +155,34 @@ class SwinBlockWeights:
     @torch.no_grad()
     def of(cls, block: SwinBlock, dot_dtype: torch.dtype) -> SwinBlockWeights:
         """Pack a block whose sizes are `supported`."""
-        a, h, D = block.attn, block.attn.num_heads, block.norm1.weight.numel()
-        d, Dp = D // h, max(triton.next_power_of_2(D), LANE)
-        dp = max(triton.next_power_of_2(d), LANE)
-        hidden = -(-block.mlp.fc1.out_features // LANE) * LANE
-        qkv = pad(a.qkv.weight.view(3, h, d, D).permute(1, 0, 3, 2), Dp, dp)
-        qkv_bias = torch.stack([a.q_bias, torch.zeros_like(a.q_bias), a.v_bias]).view(3, h, d).transpose(0, 1)
-        proj = pad(a.proj.weight.view(D, h, d).permute(1, 2, 0), dp, Dp)
-        vectors = torch.stack([a.proj.bias, block.norm1.weight, block.norm1.bias,
-                               block.mlp.fc2.bias, block.norm2.weight, block.norm2.bias])
-        return cls(
-            qkv=qkv.to(dot_dtype).contiguous(), qkv_bias=pad(qkv_bias.float(), dp).contiguous(),
-            scale=(a.logit_scale.float().clamp(max=MAX_LOGIT_SCALE).exp() * LOG2E).flatten(),
-            position_bias=(a.compute_position_bias()[0].float() * LOG2E).contiguous(),
-            proj=proj.to(dot_dtype).contiguous(),
-            fc1=pad(block.mlp.fc1.weight.t(), Dp, hidden).to(dot_dtype).contiguous(),
-            fc1_bias=pad(block.mlp.fc1.bias.float(), hidden),
-            fc2=pad(block.mlp.fc2.weight.t(), hidden, Dp).to(dot_dtype).contiguous(),
-            vectors=pad(vectors.float(), Dp).contiguous(), window=a.window, shift=block.shift, dim=D, eps=block.norm1.eps)
+        tensors = packed(block)
+        for name in MATRICES:
+            tensors[name] = tensors[name].to(dot_dtype)
+        return cls(**tensors, window=block.attn.window, shift=block.shift, dim=block.norm1.weight.numel(), eps=block.norm1.eps)
+
+
+MATRICES = ("qkv", "proj", "fc1", "fc2")
+
+
+def packed(block: SwinBlock) -> dict[str, Tensor]:
+    """The tensors of SwinBlockWeights, float32, differentiable."""
+    a, h, D = block.attn, block.attn.num_heads, block.norm1.weight.numel()
+    d, Dp = D // h, max(triton.next_power_of_2(D), LANE)
+    dp = max(triton.next_power_of_2(d), LANE)
+    hidden = -(-block.mlp.fc1.out_features // LANE) * LANE
+    qkv_bias = torch.stack([a.q_bias, torch.zeros_like(a.q_bias), a.v_bias]).view(3, h, d).transpose(0, 1)
+    vectors = torch.stack([a.proj.bias, block.norm1.weight, block.norm1.bias,
+                           block.mlp.fc2.bias, block.norm2.weight, block.norm2.bias])
+    tensors = {
+        "qkv": pad(a.qkv.weight.view(3, h, d, D).permute(1, 0, 3, 2), Dp, dp),
+        "qkv_bias": pad(qkv_bias, dp),
+        "scale": a.similarity_scale().flatten() * LOG2E,
+        "position_bias": a.compute_position_bias()[0] * LOG2E,
+        "proj": pad(a.proj.weight.view(D, h, d).permute(1, 2, 0), dp, Dp),
+        "fc1": pad(block.mlp.fc1.weight.t(), Dp, hidden), "fc1_bias": pad(block.mlp.fc1.bias, hidden),
+        "fc2": pad(block.mlp.fc2.weight.t(), hidden, Dp),
+        "vectors": pad(vectors, Dp)}
+    return {name: tensor.float().contiguous() for name, tensor in tensors.items()}
 
 
 def supported(block: SwinBlock) -> bool:

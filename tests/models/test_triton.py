@@ -12,6 +12,7 @@ pytest.importorskip("triton", reason="needs Triton, which PyTorch brings on Linu
 PROJECT = Path(__file__).resolve().parents[2]
 TOLERANCE = {  # of ||found - expected|| / ||expected||
     "swin_shifted": 2e-6, "swin_unshifted": 2e-6, "swin_small_window": 2e-6, "swin_float16": 1e-3, "swin_bfloat16": 8e-3,
+    "gradients_shifted": 3e-5, "gradients_unshifted_small": 3e-5,
     "norm": 1e-6, "norm_large_mean": 2e-5, "norm_bfloat16": 4e-3, "pool": 0, "upsample": 1e-6,
     "conv_limit_1": 1e-6, "conv_limit_400": 1e-6, "conv_limit_600": 1e-6,
     "float32_zH": 1e-5, "float32_zL": 1e-5, "float32_picture": 1e-5,
@@ -44,3 +45,8 @@ def test_on_step_sees_float32_states(results):
 def test_first_check_finds_wrong_weights(results):
     assert results["first_check"]["right"] == ""
     assert "an H step is off by" in results["first_check"]["wrong"]
+
+
+def test_first_check_finds_wrong_gradients(results):
+    assert results["gradient_check"]["right"] == ""
+    assert "the gradient of x is off by 0.01" in results["gradient_check"]["wrong"]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from exp_config import Config
-from models import HVR, State, gpu, gpu_steps, triton_maps, triton_norm
+from models import HVR, State, gpu, gpu_steps, gpu_training, triton_gradient, triton_maps, triton_norm
 from models.swin2sr import SwinBlock
 from models.triton_swin import SwinBlockWeights, swin_block
 from models.weights import load_state
@@ -44,6 +44,31 @@ def swin(name, shape, *, window=8, heads=4, ratio=2.0, shifted=True, kind="float
     expected = block.double()(x.double())
     found = swin_block(x, weights, x if in_place else torch.full_like(x, float("nan")))
     return {name: error(found, expected) | {"in_place": found is x}}
+
+
+def gradients(name, shape, programs=1, **settings):
+    """Of x and of every parameter, the position bias's MLP and the logit scale beyond its clamp among them."""
+    block = random_block(shape[-1], settings.get("window", 8), settings.get("heads", 4), settings.get("ratio", 2.0),
+                         settings.get("shifted", True)).requires_grad_(True)
+    with torch.no_grad():
+        block.attn.logit_scale[0] = 10.0
+    triton_gradient.PROGRAMS = programs
+    x, g_y, found = torch.randn(shape), torch.randn(shape), []
+    for compute in (lambda x: triton_gradient.fused_block(block, x, torch.float32), block.plain):
+        at = x.clone().requires_grad_()
+        found.append(torch.autograd.grad(compute(at), (at, *block.parameters()), g_y))
+    ours, plain = found
+    return {name: {"error": max(error(a, b)["error"] if b.any() else a.abs().max().item()
+                                for a, b in zip(ours, plain, strict=True))}}
+
+
+def gradient_check():
+    """The comparison before first use passes the right kernels and finds wrong ones."""
+    block = random_block(20, 4, 2, 1.5, shifted=True)
+    right = gpu_training.disagreement(block, torch.device("cpu"), torch.float32)
+    compute = triton_gradient.block_gradients
+    triton_gradient.block_gradients = lambda *arguments: [g * 1.01 for g in compute(*arguments)]
+    return {"gradient_check": {"right": right, "wrong": gpu_training.disagreement(block, torch.device("cpu"), torch.float32)}}
 
 
 def norm(name, shape, groups, mean=0.0, kind="float32", to_slice=False):
@@ -118,6 +143,9 @@ def main():
     results |= swin("swin_small_window", (2, 4, 8, 20), window=4, heads=2, ratio=1.5)
     results |= swin("swin_float16", (1, 8, 8, 24), kind="float16", in_place=True)
     results |= swin("swin_bfloat16", (1, 8, 8, 24), kind="bfloat16", in_place=True)
+    results |= gradients("gradients_shifted", (1, 8, 8, 24))
+    results |= gradients("gradients_unshifted_small", (1, 8, 12, 20), 4, window=4, heads=2, ratio=1.5, shifted=False)
+    results |= gradient_check()
     results |= norm("norm", (2, 7, 13, 24), 2)
     results |= norm("norm_large_mean", (1, 9, 16, 48), 4, mean=300.0, to_slice=True)
     results |= norm("norm_bfloat16", (1, 8, 8, 24), 2, kind="bfloat16")
