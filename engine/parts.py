@@ -1,6 +1,7 @@
 """What a training is made of: network, optimizer, loss, loaders, built from the config on every rank."""
 from __future__ import annotations
 
+import logging
 import math
 import warnings
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from engine.step import SupervisedStep
 from exp_config import Config
 from losses.total import TotalLoss
 from models import HVR
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -56,8 +59,11 @@ def build_parts(config: Config, accelerator: Accelerator, ranks: Ranks) -> Parts
         # Newer torch renames DDP's broadcast_buffers; accelerate, and torch before that, know only this name.
         warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
         network, optimizer = accelerator.prepare(model, optimizer)
+    compiled = config.compile and accelerator.device.type == "cuda"
+    if config.compile and not compiled:
+        logger.warning("compile = true is for GPUs; training on %s without it", accelerator.device)
     step = SupervisedStep(accelerator, model, network, optimizer, loss, supervision_steps=config.hvr_n_supervision,
-                          max_grad_norm=config.max_grad_norm, compile=config.compile, average=average)
+                          max_grad_norm=config.max_grad_norm, compile=compiled, average=average)
     return Parts(accelerator, ranks, model, optimizer, step, average, train_loader, val_loader)
 
 

@@ -44,9 +44,10 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load(folder)["model"]
 
 
-def test_run_folder(tiny_config):
+def test_run_folder(tiny_config, caplog):
     """Everything that the README promises, and both checkpoint folders complete in themselves."""
-    run = train(tiny_config(ema_decay=0.5))
+    run = train(tiny_config(ema_decay=0.5, compile=True))
+    assert "compile = true is for GPUs" in caplog.text
     assert run.name.startswith("tiny_test_")
     assert {path.name for path in run.iterdir() if not path.name.startswith(".")} == {
         "config.json", "wandb_id.txt", "history.jsonl", LATEST, BEST}
