@@ -95,6 +95,7 @@ class Config:
     lr_cosine_cycles: int = 2                       # cycles of equal length: linear warm-up, then cosine
     lr_cosine_warmup_rate: float = 0.05             # warm-up epochs of a cycle over all epochs
     lr_scaling_factor: float = 0.2                  # each cycle's peak over the one before
+    # Norms of 2 to 7 are usual, so 1 acts on most steps; Adam undoes that: 0.628 with, 0.624 without after 90 batches.
     max_grad_norm: float = 1.0                      # gradients are scaled down to this L2 norm; 0: no clipping
     autocast_dtype: Literal["no", "fp16", "bf16"] = "bf16"  # mixed precision of training; no: float32
     compile: bool = False                           # torch.compile the training step (GPU)

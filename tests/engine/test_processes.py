@@ -71,7 +71,7 @@ def test_gradients_equal_those_of_one_process(folder, alone, kind):
         torch.testing.assert_close(found["values"][:-1], alone["values"][:-1], rtol=1e-5, atol=1e-6)
         for mine, theirs in zip(found["gradients"], alone["gradients"], strict=True):
             for a, b in zip(mine, theirs, strict=True):
-                torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+                torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
 def test_validation_is_shared_exactly(folder, alone):
