@@ -149,7 +149,8 @@ def run(args: argparse.Namespace) -> int:
 
         plan = plan_job(args.input_path, args.output_dir, output_format=args.output_format, compare=args.compare,
                         contact_sheet=args.contact_sheet)
-    from engine.enhancement import choose_device, enhance
+    from engine.device import choose_device
+    from engine.enhancement import enhance
     from exp_config import Config
     from models import load_pretrained
 

@@ -26,6 +26,7 @@ from typing import Any
 import torch
 
 from benchmarks.ceiling import H_MACS, L_MACS, ceiling, seconds
+from engine.device import autocast_dtype
 from exp_config import Config
 from models import HVR
 
@@ -107,6 +108,9 @@ def table(options: argparse.Namespace) -> None:
     print("|---|---|---|---|---|---|---|---|---|---|")
     for device in options.devices:
         for precision in options.precisions:
+            if precision != "fp32" and autocast_dtype(precision, torch.device(device)) is None:
+                print(f"| {device} | {precision} | computed in fp32 on this processor: see above |")
+                continue
             for batch in options.batches:
                 first = None
                 for size in options.sizes:

@@ -20,6 +20,7 @@ import torch
 
 from benchmarks.ceiling import H_MACS, L_MACS, ceiling, seconds
 from benchmarks.inference import PRECISIONS, peak_gib, reference_module
+from engine.device import training_precision
 from exp_config import Config
 from models import HVR, State
 
@@ -126,6 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("| device | precision | transcription images/s | network images/s | ratio | efficiency | peak GiB |")
     print("|---|---|---|---|---|---|---|")
     for precision in options.precisions:
+        if training_precision(precision, options.device == "cpu") != precision:
+            print(f"| {options.device} | {precision} | trained in fp32 on this processor: see above |")
+            continue
         for compiled in [False] + [True] * options.compile:
             compare(options, precision, compiled)
     if options.losses:

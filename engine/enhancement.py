@@ -1,7 +1,8 @@
 """One function that enhances a picture, whatever its kind: `enhance(model, image)`; and where and how exactly it computes.
 
 Example:
-    from engine.enhancement import choose_device, enhance
+    from engine.device import choose_device
+    from engine.enhancement import enhance
     from models import load_pretrained
 
     model = load_pretrained("checkpoint/config.json", "checkpoint/HVR.safetensors", choose_device("auto"))
@@ -12,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-import os
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.device import autocast_dtype
 from models import HVR
 
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # and "auto"
 OUT_OF_RANGE = 1e-3   # values in [0, 1] may stick out by so much (rounding of whoever made them); they are clipped
 
 Picture = TypeVar("Picture", np.ndarray, Tensor)
@@ -31,10 +31,6 @@ logger = logging.getLogger(__name__)
 
 class ImageError(ValueError):
     """A picture that cannot be enhanced: wrong type, shape or values."""
-
-
-class DeviceError(ValueError):
-    """A device or precision that this machine does not have."""
 
 
 class EnhancementError(RuntimeError):
@@ -49,7 +45,8 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
     seed: of the initial latents; the same photo and seed give the same picture, in any batch.
     strength: 1 is the network's picture, 0 the input, between them a blend.
     T, C, N: numbers of L steps, H steps and supervision steps; None: the model's.
-    precision: "fp32", "bf16", "fp16", or "auto": bf16 for 8-bit pictures on a GPU that has it, fp32 otherwise.
+    precision: "fp32", "bf16", "fp16", or "auto": bf16 for 8-bit pictures on a GPU that has it, fp32 otherwise. On a CPU
+        16 bits are used where they gain something (see engine.device), else fp32.
 
     Raises ImageError naming what was found and expected, EnhancementError when the network fails on this picture,
     DeviceError for an unknown precision.
@@ -71,44 +68,6 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
     if kept is not None:
         bright = torch.lerp(kept, bright, strength)
     return bright.to(image.device, image.dtype) if isinstance(image, Tensor) else _to_array(bright, image.dtype)
-
-
-# --- device and precision ---
-
-def choose_device(name: str) -> torch.device:
-    """"auto" (a CUDA GPU, else Apple's, else the CPU), "cpu", "cuda", "cuda:1", "mps" -> the device, if it is there.
-
-    Under a launcher of several processes each one gets its own GPU. Raises DeviceError.
-    """
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "auto":
-        name = "cuda" if gpus else "mps" if torch.backends.mps.is_available() else "cpu"
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdigit())):
-        raise DeviceError(f"device {name!r}; expected auto, cpu, cuda, cuda:0, cuda:1, .. or mps")
-    if kind == "cuda" and not gpus:
-        raise DeviceError("PyTorch finds no CUDA GPU here; use --device cpu, or install its CUDA build and NVIDIA's driver")
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("PyTorch finds no Apple GPU (mps) here; use --device cpu")
-    if kind != "cuda":
-        return torch.device(kind)
-    number = int(index) if index else int(os.environ.get("LOCAL_RANK", 0)) % gpus
-    if number >= gpus:
-        raise DeviceError(f"device cuda:{number}; the {gpus} GPU(s) here are " + ", ".join(f"cuda:{i}" for i in range(gpus)))
-    return torch.device("cuda", number)
-
-
-def autocast_dtype(precision: str, device: torch.device, eight_bit: bool = True) -> torch.dtype | None:
-    """The type to compute in; None is plain float32.
-
-    "auto" is bf16 only for pictures of 8 bits: the 8 significant bits of bf16 are fewer than a 16-bit file holds.
-    """
-    if precision == "auto":
-        bf16 = eight_bit and device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-        return torch.bfloat16 if bf16 else None
-    if precision not in PRECISIONS:
-        raise DeviceError(f"precision {precision!r}; expected auto, {', '.join(PRECISIONS)}")
-    return PRECISIONS[precision]
 
 
 # --- kinds of pictures ---

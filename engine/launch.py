@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import distributed as dist
 
+from engine.device import training_precision
 from exp_config import Config
 
 T = TypeVar("T")
@@ -30,9 +31,10 @@ def start_accelerator(config: Config) -> Accelerator:
     Raises LaunchError for: fewer processes than asked for, a missing GPU, an occupied port, fp16 without a GPU.
     """
     _check_gpus(os.environ)
+    on_cpu = _told_to_use_cpu(os.environ) or not (torch.cuda.is_available() or torch.backends.mps.is_available())
     try:
         accelerator = Accelerator(
-            mixed_precision=config.autocast_dtype,
+            mixed_precision=training_precision(config.autocast_dtype, on_cpu),
             kwargs_handlers=[InitProcessGroupKwargs(timeout=PROCESS_TIMEOUT),
                              DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)])
     except (RuntimeError, ValueError, OSError) as error:
@@ -76,13 +78,16 @@ def check_process_count(found: int, asked: int, environ: Mapping[str, str]) -> N
 
 def _check_gpus(environ: Mapping[str, str]) -> None:
     """More processes on this machine than GPUs would end in CUDA's `invalid device ordinal`."""
-    on_cpu = environ.get("ACCELERATE_USE_CPU", "false").lower() in ("true", "1", "yes", "y", "on", "t")
     local = environ.get("LOCAL_WORLD_SIZE", "1")
-    if on_cpu or not torch.cuda.is_available() or not local.isdigit():
+    if _told_to_use_cpu(environ) or not torch.cuda.is_available() or not local.isdigit():
         return
     if int(local) > torch.cuda.device_count():
         raise LaunchError(f"{local} processes on this machine, but {torch.cuda.device_count()} visible GPU(s): start at "
                           "most one process per GPU, and look at --gpu_ids and CUDA_VISIBLE_DEVICES")
+
+
+def _told_to_use_cpu(environ: Mapping[str, str]) -> bool:
+    return environ.get("ACCELERATE_USE_CPU", "false").lower() in ("true", "1", "yes", "y", "on", "t")
 
 
 def _launcher_arguments() -> list[str]:

@@ -67,7 +67,7 @@ def _train(config: Config, parts: Parts, start: Start, arguments: Sequence[str])
         config.to_json(start.run / "config.json")
         logger.info("%s %s: %s, %d process(es), %s", "resuming" if start.state else "training", start.run,
                     parts.accelerator.device, ranks.world,
-                    config.autocast_dtype if config.autocast_dtype != "no" else "float32")
+                    parts.accelerator.mixed_precision if parts.accelerator.mixed_precision != "no" else "float32")
     try:
         with StopRequest() as stop:
             training = Training(config, parts, start.run, tracker, stop, progress)

@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from data.images import is_photo, read_photo
-from engine.enhancement import choose_device, enhance
+from engine.device import choose_device
+from engine.enhancement import enhance
 from exp_config import PROJECT_ROOT
 from models import HVR, State, load_pretrained
 
