@@ -44,9 +44,17 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_ERROR
+    except (RuntimeError, MemoryError) as error:
+        from engine.failures import explain_training_failure
+
+        message = explain_training_failure(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        return EXIT_ERROR
     except ImportError as error:
-        print(f"error: a package does not load: {error}. To mend the environment: pip install -U -r requirements.txt",
-              file=sys.stderr)
+        print(f"error: a package does not load: {error}. To mend the environment: pip install -U -r requirements.txt "
+              "(README.md, Troubleshooting, has the usual causes)", file=sys.stderr)
         return EXIT_ERROR
     except (Interrupted, KeyboardInterrupt) as error:
         print(f"stopped: {error}", file=sys.stderr)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from engine.device import autocast_dtype
+from engine.failures import is_out_of_memory
 from models import HVR
 
 OUT_OF_RANGE = 1e-3   # values in [0, 1] may stick out by so much (rounding of whoever made them); they are clipped
@@ -152,9 +153,3 @@ def _run(model: HVR, x: Tensor, dtype: torch.dtype | None, seed: int, steps: Map
 def devices_to_try(device: torch.device) -> list[torch.device]:
     """Where to compute, in this order as memory runs out: the CPU's main memory is larger, and its kernels need least."""
     return [device] if device.type == "cpu" else [device, torch.device("cpu")]
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: on a GPU, in torch's CPU allocator, or in numpy and Python."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in ("not enough memory", "out of memory")))

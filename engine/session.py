@@ -74,8 +74,8 @@ def _train(config: Config, parts: Parts, start: Start, arguments: Sequence[str])
             if start.state is not None:
                 training.load_rank_state(start.state["ranks"])
             training.run()
-    except (Interrupted, KeyboardInterrupt):
-        if ranks.is_main:
+    except (Interrupted, KeyboardInterrupt, RuntimeError, MemoryError):
+        if ranks.is_main and (start.run / LATEST).is_dir():
             print(f"resume with:\n  {resume_command(arguments, start.run / LATEST, ranks.world)}", file=sys.stderr)
         raise
     finally:

@@ -1,0 +1,53 @@
+"""Failures that no input caused: recognised, and said with what to do; train.py prints one line."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import train
+from engine.failures import explain_training_failure, is_out_of_memory
+
+
+@pytest.mark.parametrize("allocate", [lambda: torch.empty(10**15), lambda: np.empty(10**17), lambda: bytearray(10**17)])
+def test_real_allocations_that_fail(allocate):
+    with pytest.raises((RuntimeError, MemoryError)) as failure:
+        allocate()
+    assert is_out_of_memory(failure.value)
+    assert "gradient_accumulation_steps" in explain_training_failure(failure.value)
+
+
+def test_of_a_gpu():
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ...\nsecond line")
+    message = explain_training_failure(error)
+    assert message.startswith("out of memory (CUDA out of memory. Tried to allocate 2.00 GiB") and "\n" not in message
+
+
+@pytest.mark.parametrize("text", [
+    "DataLoader worker (pid 12) is killed by signal: Bus error. It is possible that dataloader's workers are out of shared "
+    "memory. Please try to raise your shared memory limit.",
+    "Caught RuntimeError in DataLoader worker process 0.\nTraceback\nRuntimeError: unable to allocate shared memory(shm) for "
+    "file </torch_1>: No space left on device (28)"])
+def test_of_a_container_without_shared_memory(text):
+    message = explain_training_failure(RuntimeError(text))
+    assert "--ipc=host" in message and "num_workers=0" in message and "\n" not in message
+
+
+def test_others_are_not_explained_away():
+    for error in (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("out of memory"), KeyError("x")):
+        assert explain_training_failure(error) is None
+
+
+@pytest.mark.parametrize(("error", "words"), [
+    (torch.OutOfMemoryError("CUDA out of memory."), "--set batch_size"), (RuntimeError("Bus error"), "--ipc=host")])
+def test_train_ends_with_one_line(monkeypatch, capsys, error, words):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("engine.session.run_training", fail)
+    assert train.main(["--exp_name", "short_test"]) == train.EXIT_ERROR
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: ") and words in printed and printed.count("\n") == 1
+    monkeypatch.setattr("engine.session.run_training", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("a defect")))
+    with pytest.raises(RuntimeError, match="a defect"):
+        train.main(["--exp_name", "short_test"])
