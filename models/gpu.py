@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import logging
 import os
 import threading
 import weakref
@@ -26,12 +25,12 @@ from torch import Tensor
 from models import gpu_steps, triton_maps
 from models.gpu_graphs import Replays
 from models.gpu_steps import Maps, Weights, global_step, local_step, new_maps, set_image
+from models.gpu_trust import Trust
 from models.latents import State
 
 if TYPE_CHECKING:
     from models.hvr import HVR
 
-log = logging.getLogger(__name__)
 STEPS = {"L": local_step, "H": global_step}
 CHECK_SIZE = (24, 40)      # height and width of the noise of the first check
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 3e-2}  # ||difference|| / ||change|| of a step; more
@@ -39,7 +38,7 @@ PLAIN_FACTOR = 3           # is accepted up to so many times the difference that
 
 _lock = threading.Lock()
 _prepared: weakref.WeakKeyDictionary[HVR, dict[tuple, Prepared]] = weakref.WeakKeyDictionary()
-_verdicts: dict[tuple, bool] = {}
+_trust = Trust()
 
 
 class Prepared:
@@ -140,18 +139,8 @@ def trusted(model: HVR, weights: Weights, device: torch.device) -> bool:
     """Whether the steps agree with the plain modules here; found out once for given sizes, type and device."""
     sizes = tuple((name, tuple(p.shape)) for name, p in model.named_parameters())
     key = (sizes, str(model), model.size_multiple, weights.dtype, weights.precision, device)
-    if key not in _verdicts:
-        try:
-            problem = disagreement(model, weights, device)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # whatever a compiler or driver makes of it, plain PyTorch still works
-            problem = f"they fail ({type(error).__name__}: {str(error)[:500]})"
-        if problem:
-            log.warning("the GPU kernels are not used for %s on %s: %s. Plain PyTorch is used; it is slower and takes more "
-                        "memory. HVR_TRITON=0 switches this check off", weights.dtype, device, problem)
-        _verdicts[key] = not problem
-    return _verdicts[key]
+    return _trust.given(key, lambda: disagreement(model, weights, device),
+                        f"the GPU kernels are not used for {weights.dtype} on {device} (HVR_TRITON=0 skips this check)")
 
 
 @torch.no_grad()

@@ -7,20 +7,20 @@ HVR_TRITON=0 in the environment switches the kernels off; torch.compile does not
 from __future__ import annotations
 
 import copy
-import logging
 import os
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from models.gpu_trust import Trust
+
 if TYPE_CHECKING:
     from models.swin2sr import SwinBlock
 
-log = logging.getLogger(__name__)
 TOLERANCE = {torch.float32: 2e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}  # ||difference|| / ||exact||; more is
 PLAIN_FACTOR = 3   # accepted up to so many times the difference that the plain block shows in the same type
-_verdicts: dict[tuple, bool] = {}
+_trust = Trust()
 
 
 def block_with_gradients(block: SwinBlock, x: Tensor) -> Tensor | None:
@@ -45,18 +45,8 @@ def trusted(block: SwinBlock, device: torch.device, dtype: torch.dtype) -> bool:
     """Whether the kernels agree with the plain block here; found out once for given sizes, type and device."""
     sizes = (block.norm1.weight.numel(), block.attn.num_heads, block.mlp.fc1.out_features, block.attn.window, block.shift)
     key = (*sizes, device, dtype, precision_of(dtype))
-    if key not in _verdicts:
-        try:
-            problem = disagreement(block, device, dtype)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # whatever a compiler or driver makes of it, plain PyTorch still works
-            problem = f"they fail ({type(error).__name__}: {str(error)[:500]})"
-        if problem:
-            log.warning("the GPU kernels for Swin blocks with gradients are not used for %s on %s: %s. Plain PyTorch is used, "
-                        "slower and with more memory", dtype, device, problem)
-        _verdicts[key] = not problem
-    return _verdicts[key]
+    return _trust.given(key, lambda: disagreement(block, device, dtype),
+                        f"the GPU kernels for Swin blocks with gradients are not used for {dtype} on {device}")
 
 
 def disagreement(block: SwinBlock, device: torch.device, dtype: torch.dtype, dot_dtype: torch.dtype | None = None) -> str:
