@@ -1,13 +1,14 @@
 """Speed of a training step, against what the machine can do and against a plain transcription of the formulas.
 
     python -m benchmarks.training [--size 224] [--batch 4] [--precisions fp32 bf16] [--device cpu|cuda] [--compile]
-                                  [--rounds 3] [--losses 20]
+                                  [--rounds 3] [--losses 20] [--long 200 --seeds 3]
 
 A step is what the recipe does with one batch: N = 2 supervision steps, each with its loss (mean absolute error, for both
 programs), backward pass and optimizer step. Printed: images/s of the transcription (tests/models/reference.py, float32) and
 of the network in turn, A B A B, the ratio, the efficiency (multiply-adds of all steps, those of a backward pass counted
 twice, over the best convolution or matrix product in the same run), peak memory; then the losses of `--losses` steps of
-both from the same start.
+both from the same start; then, for each of `--seeds` starts, the mean loss of the last tenth of `--long` steps of both: the
+two programs should differ by less than the starts do.
 """
 from __future__ import annotations
 
@@ -27,10 +28,12 @@ from models import HVR, State
 # Multiply-adds per pixel of a supervision step: forward 4 L and 2 H, backward twice the last of each.
 MACS = 4 * L_MACS + 2 * H_MACS + 2 * (L_MACS + H_MACS)
 
+NUDGE = 1e-7  # relative change of the weights that stands for float32's rounding
 
-def batches(size: int, batch: int, device: str) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+
+def batches(size: int, batch: int, device: str, seed: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Bright random pictures, their dark versions, the seeds of the latents; the same sequence each time."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     while True:
         bright = torch.rand(batch, 3, size, size, generator=generator) * 2 - 1
         yield bright.to(device), bright.to(device) * 0.3 - 0.6, torch.randint(2**31, (batch,), generator=generator)
@@ -39,10 +42,10 @@ def batches(size: int, batch: int, device: str) -> Iterator[tuple[torch.Tensor, 
 class Trainer:
     """One program's model, optimizer and batches: `call(x, zH, zL)` returns the new zH, zL and the output."""
 
-    def __init__(self, model: HVR, call: Callable, options: argparse.Namespace, precision: str) -> None:
+    def __init__(self, model: HVR, call: Callable, options: argparse.Namespace, precision: str, seed: int = 0) -> None:
         self.model, self.call = model, call
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4)
-        self.batches = batches(options.size, options.batch, options.device)
+        self.batches = batches(options.size, options.batch, options.device, seed)
         self.device, self.dtype = options.device, PRECISIONS[precision]
 
     def step(self) -> list[torch.Tensor]:
@@ -62,25 +65,25 @@ class Trainer:
         return losses
 
 
-def fresh_model(device: str) -> HVR:
-    torch.manual_seed(0)
+def fresh_model(device: str, seed: int = 0) -> HVR:
+    torch.manual_seed(seed)
     return HVR.from_config(Config()).to(device).train()
 
 
-def plain_trainer(options: argparse.Namespace) -> Trainer:
-    model = fresh_model(options.device)
-    return Trainer(model, reference_module().Reference(dict(model.named_parameters())).train_call, options, "fp32")
+def plain_trainer(options: argparse.Namespace, seed: int = 0) -> Trainer:
+    model = fresh_model(options.device, seed)
+    return Trainer(model, reference_module().Reference(dict(model.named_parameters())).train_call, options, "fp32", seed)
 
 
-def network_trainer(options: argparse.Namespace, precision: str, compiled: bool) -> Trainer:
-    model = fresh_model(options.device)
+def network_trainer(options: argparse.Namespace, precision: str, compiled: bool, seed: int = 0) -> Trainer:
+    model = fresh_model(options.device, seed)
     run = torch.compile(model) if compiled else model
 
     def call(x: torch.Tensor, zH: torch.Tensor, zL: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         state, out = run(x, State(zH, zL))
         return state.zH, state.zL, out
 
-    return Trainer(model, call, options, precision)
+    return Trainer(model, call, options, precision, seed)
 
 
 def compare(options: argparse.Namespace, precision: str, compiled: bool) -> None:
@@ -105,13 +108,33 @@ def compare(options: argparse.Namespace, precision: str, compiled: bool) -> None
 
 
 def compare_losses(options: argparse.Namespace) -> None:
-    """Print the largest relative difference of the losses, float32."""
-    plain, network = plain_trainer(options), network_trainer(options, "fp32", False)
-    worst = 0.0
+    """Print the largest relative difference of the losses, float32, and what rounding alone makes of them."""
+    plain, network, nudged = plain_trainer(options), network_trainer(options, "fp32", False), plain_trainer(options)
+    with torch.no_grad():
+        for parameter in nudged.model.parameters():
+            parameter.mul_(1 + NUDGE * torch.randn_like(parameter))
+    worst = {"network": 0.0, "nudged": 0.0}
     for _ in range(options.losses):
-        for expected, found in zip(plain.step(), network.step(), strict=True):
-            worst = max(worst, abs(found.item() / expected.item() - 1))
-    print(f"losses of {options.losses} steps, float32: largest relative difference {worst:.1e}")
+        for expected, found, other in zip(plain.step(), network.step(), nudged.step(), strict=True):
+            worst["network"] = max(worst["network"], abs(found.item() / expected.item() - 1))
+            worst["nudged"] = max(worst["nudged"], abs(other.item() / expected.item() - 1))
+    print(f"losses of {options.losses} steps, float32: largest relative difference {worst['network']:.1e}; "
+          f"of the transcription from weights changed by {NUDGE:.0e}: {worst['nudged']:.1e}")
+
+
+def compare_ends(options: argparse.Namespace) -> None:
+    """Print where both programs end after `--long` steps, float32, from each start."""
+    ends = []
+    for seed in range(options.seeds):
+        pair = []
+        for trainer in (plain_trainer(options, seed), network_trainer(options, "fp32", False, seed)):
+            losses = [sum(loss.item() for loss in trainer.step()) / trainer.model.N for _ in range(options.long)]
+            pair.append(statistics.mean(losses[-max(options.long // 10, 1):]))
+        ends.append(pair)
+        print(f"start {seed}: loss {losses[0]:.4f} -> transcription {pair[0]:.5f}, network {pair[1]:.5f}", flush=True)
+    starts = [plain for plain, _ in ends]
+    print(f"after {options.long} steps: the programs differ by at most {max(abs(a - b) for a, b in ends):.1e}, "
+          f"the starts by {max(starts) - min(starts):.1e}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -123,6 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--compile", action="store_true", help="rows with torch.compile, too")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--losses", type=int, default=20, help="steps whose losses are compared; 0: none")
+    parser.add_argument("--long", type=int, default=0, metavar="STEPS", help="also compare where so many steps end")
+    parser.add_argument("--seeds", type=int, default=3, help="number of starts for --long")
     options = parser.parse_args(arguments)
     print("| device | precision | transcription images/s | network images/s | ratio | efficiency | peak GiB |")
     print("|---|---|---|---|---|---|---|")
@@ -134,6 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             compare(options, precision, compiled)
     if options.losses:
         compare_losses(options)
+    if options.long:
+        compare_ends(options)
 
 
 if __name__ == "__main__":
