@@ -75,7 +75,8 @@ def build_parser() -> Parser:
 
     files = parser.add_argument_group("files")
     files.add_argument("--output_format", choices=FORMATS, help="format of all results; without it each photo keeps its own")
-    files.add_argument("--overwrite", action="store_true", help="make results anew that are there already")
+    files.add_argument("--overwrite", action="store_true", help="make results of a folder anew that are there already "
+                       "(that of a single photo always is)")
     files.add_argument("--compare", action="store_true", help="also write input and output side by side, into "
                        "OUTPUT_DIR/compare")
     files.add_argument("--contact_sheet", type=Path, metavar="FILE", help="also write one picture of all results (of the "
@@ -173,11 +174,10 @@ def run(args: argparse.Namespace) -> int:
 
         export_onnx(model, args.export_onnx, **given)
         print(f"written: {args.export_onnx}")
+    settings = {"seed": args.seed, "strength": args.strength, "precision": args.precision, **given}
     if args.benchmark or args.target_path:
-        settings = {"weights": str(args.weights_path), "seed": args.seed, "strength": args.strength,
-                    "precision": args.precision, **given}
-        return score(args, config, enhance_pixels, device, settings)
-    return enhance_files(args, plan, enhance_pixels) if plan else DONE
+        return score(args, config, enhance_pixels, device, {"weights": str(args.weights_path), **settings})
+    return enhance_files(args, plan, enhance_pixels, settings) if plan else DONE
 
 
 def supervision_steps(config: Config, n: int | None, factor: float | None) -> int:
@@ -187,7 +187,7 @@ def supervision_steps(config: Config, n: int | None, factor: float | None) -> in
     return max(int(factor * n), 1)
 
 
-def enhance_files(args: argparse.Namespace, plan: Plan, enhance_pixels: EnhancePixels) -> int:
+def enhance_files(args: argparse.Namespace, plan: Plan, enhance_pixels: EnhancePixels, settings: dict[str, Any]) -> int:
     """The photos of the plan, the contact sheet, and the summary."""
     from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -195,9 +195,11 @@ def enhance_files(args: argparse.Namespace, plan: Plan, enhance_pixels: EnhanceP
     from engine.contact_sheet import contact_sheet
     from engine.folder_job import run_job
     from engine.job_plan import describe_ignored
+    from engine.job_record import JobRecord, job_settings
 
+    record = JobRecord(args.output_dir, job_settings(args.input_path, args.weights_path, **settings))
     with logging_redirect_tqdm():
-        summary = run_job(plan, enhance_pixels, overwrite=args.overwrite, max_megapixels=args.max_megapixels)
+        summary = run_job(plan, enhance_pixels, overwrite=args.overwrite, max_megapixels=args.max_megapixels, record=record)
     print(f"{summary}; results in {args.output_dir}")
     if plan.ignored:
         print(f"other files in the folder: {describe_ignored(plan.ignored)}")

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from data.images import MAX_MEGAPIXELS, Photo, PhotoError, read_photo, side_by_side, write_photo
 from engine.enhancement import EnhancementError, ImageError
 from engine.job_plan import Plan, Task
+from engine.job_record import JobRecord
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class Summary:
     skipped: int = 0
     failed: list[tuple[Path, str]] = field(default_factory=list)
     interrupted: bool = False
+    results: list[Path] = field(default_factory=list)  # of the photos written
 
     def fail(self, path: Path, reason: str) -> None:
         self.failed.append((path, reason))
@@ -42,17 +44,24 @@ class Summary:
 
 
 def run_job(plan: Plan, enhance_pixels: EnhancePixels, *, overwrite: bool = False,
-            max_megapixels: float = MAX_MEGAPIXELS) -> Summary:
+            max_megapixels: float = MAX_MEGAPIXELS, record: JobRecord | None = None) -> Summary:
     """Enhance every photo of the plan. A file that fails is logged with its reason, and the rest goes on.
 
-    Photos whose outputs are all there are skipped unless `overwrite`. Ctrl-C ends the job once the photos being written are
-    complete; the summary then says `interrupted`.
+    Photos whose outputs are all there are skipped unless `overwrite` or the plan is of a single photo; by the `record`,
+    one warning tells if other settings made them. Ctrl-C ends the job once the photos being written are complete; the
+    summary then says `interrupted`.
     """
     summary = Summary()
+    overwrite = overwrite or plan.single
     for folder, reason in plan.unreadable:
         summary.fail(folder, reason)
     todo = [task for task in plan.tasks if overwrite or not all(map(_is_there, task.targets()))]
     summary.skipped = len(plan.tasks) - len(todo)
+    if record is not None:
+        there = {task.output for task in plan.tasks if _is_there(task.output)}
+        if not overwrite:
+            _warn_of_other_settings(record.differences(there))
+        record.add(task.output for task in todo if task.output not in there)  # before it: a killed job notes nothing
     bar = tqdm(total=len(todo), unit="photo", dynamic_ncols=True)
     with bar, ThreadPoolExecutor(ENCODERS, "encode") as encoders:
         writing: deque[tuple[Task, Future[None]]] = deque()
@@ -72,7 +81,15 @@ def run_job(plan: Plan, enhance_pixels: EnhancePixels, *, overwrite: bool = Fals
             summary.interrupted = True
         while writing:
             _finish(*writing.popleft(), summary, bar)
+    if record is not None and overwrite:
+        record.add(summary.results)
     return summary
+
+
+def _warn_of_other_settings(differences: str | None) -> None:
+    if differences:
+        logger.warning("results that are already there were made with other settings and are left as they are: %s; "
+                       "--overwrite makes them anew", differences)
 
 
 def _decoded_ahead(tasks: Sequence[Task], max_megapixels: float) -> Iterator[tuple[Task, Future[Photo]]]:
@@ -106,6 +123,7 @@ def _finish(task: Task, writing: Future[None], summary: Summary, bar: tqdm) -> N
     try:
         writing.result()
         summary.written += 1
+        summary.results.append(task.output)
     except Exception as error:
         summary.fail(task.source, why_it_failed(error))
     bar.update()

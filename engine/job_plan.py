@@ -30,11 +30,13 @@ class Task:
 
 @dataclass
 class Plan:
-    """`ignored` counts other files by suffix; `unreadable` are folders that could not be looked into, with the reason."""
+    """`ignored` counts other files by suffix; `unreadable` are folders that could not be looked into, with the reason.
+    `single`: of one photo that was named itself, whose result is always made anew."""
 
     tasks: list[Task]
     ignored: Counter[str] = field(default_factory=Counter)
     unreadable: list[tuple[Path, str]] = field(default_factory=list)
+    single: bool = False
 
 
 def plan_job(input_path: Path, output_dir: Path, *, output_format: str | None = None, compare: bool = False,
@@ -53,6 +55,7 @@ def plan_job(input_path: Path, output_dir: Path, *, output_format: str | None = 
         if input_path.suffix.lower() not in PHOTO_SUFFIXES:
             raise JobError(f"{input_path} is no photo by its name; known suffixes: {', '.join(PHOTO_SUFFIXES)}")
         sources = {input_path: Path(input_path.name)}
+        plan.single = True
     else:
         raise JobError(f"no file or folder {input_path} (current folder: {Path.cwd()})")
     for source, name in sources.items():

@@ -13,6 +13,7 @@ from engine.contact_sheet import contact_sheet
 from engine.enhancement import EnhancementError
 from engine.folder_job import run_job
 from engine.job_plan import JobError, describe_ignored, plan_job
+from engine.job_record import FILE, JobRecord, job_settings
 
 
 def invert(pixels):
@@ -183,6 +184,80 @@ def test_decoding_encoding_and_computing_overlap(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(folder_job, "write_photo", write)
     assert run_job(plan_job(folder, tmp_path / "out"), enhance).written == 3
     assert waits == [True] * 6
+
+
+def test_a_photo_that_is_named_itself_is_always_made_anew(folder, tmp_path):
+    """Another photo of the same name has been there; its comparison goes, too."""
+    out = tmp_path / "out"
+    run_job(plan_job(folder / "a.png", out, compare=True), invert)
+    summary = run_job(plan_job(folder / "sub/a.png", out, compare=True), invert)
+    assert (summary.written, summary.skipped) == (1, 0)
+    before, after = read_photo(folder / "sub/a.png").pixels, read_photo(out / "a.png").pixels
+    np.testing.assert_array_equal(after, 255 - before)
+    np.testing.assert_array_equal(read_photo(out / "compare/a.png").pixels, np.hstack([before, after]))
+
+
+# --- the record of what made the results ---
+
+@pytest.fixture
+def job(folder, tmp_path, caplog):
+    """`job(input, overwrite=.., strength=1.0, ..)`: a job into tmp_path/out -> the warnings that it gave."""
+    def call(source=folder, enhance=invert, overwrite=False, **settings):
+        (tmp_path / "weights").write_bytes(settings.pop("weights", b"x"))
+        out = tmp_path / "out"
+        record = JobRecord(out, job_settings(source, tmp_path / "weights", **{"strength": 1.0, "seed": 0, **settings}))
+        caplog.clear()
+        run_job(plan_job(source, out), enhance, overwrite=overwrite, record=record)
+        return [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+
+    return call
+
+
+def test_results_of_other_settings_are_told_until_they_are_made_anew(job, folder, tmp_path):
+    assert job() == job() == []
+    (tmp_path / "out/b.JPG").unlink()
+    (warning,) = job(strength=0.5, weights=b"y")
+    assert "strength 1.0 (now 0.5)" in warning and "weights" in warning and "--overwrite" in warning and "seed" not in warning
+    assert "strength 0.5 (now 1.0)" in job()[0]  # b.JPG is of the second job
+    assert job(overwrite=True) == job() == []
+
+
+def test_results_of_another_folder_are_told(job, folder, tmp_path, make_photo):
+    for name in ("a.png", "new.png"):
+        write_photo(tmp_path / "other" / name, Photo(make_photo(4, 4)))
+    job()
+    (warning,) = job(tmp_path / "other")
+    assert f"input {folder} (now {tmp_path / 'other'})" in warning and "strength" not in warning
+    assert job() == []  # nothing of this folder has changed by it
+    assert job(folder / "sub/a.png", seed=5) == []
+    assert f"input {folder / 'sub'} (now {folder}), seed 5 (now 0)" in job()[0]
+
+
+def test_an_interrupted_job_is_on_record(job, tmp_path):
+    calls = []
+
+    def enhance(pixels):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return pixels
+
+    job(enhance=enhance)
+    assert len(files_below(tmp_path / "out")) == 2 and "strength 1.0 (now 0.5)" in job(strength=0.5)[0]
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b'{"jobs": [1], "results": {}}', b'{"jobs": [], "results": {"a.png": 0}}',
+                                     b'{"jobs": [{}], "results": 3}', b"\xff"])
+def test_a_damaged_record_is_none(job, tmp_path, content):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / FILE).write_bytes(content)
+    assert job() == [] and job(strength=0.5)
+
+
+def test_a_record_that_cannot_be_written_stops_nothing(job, tmp_path):
+    (tmp_path / "out" / FILE / "x").mkdir(parents=True)
+    assert job() == job(strength=0.5) == []
+    assert files_below(tmp_path / "out") == ["a.png", "b.JPG", "sub/a.png"]
 
 
 # --- the contact sheet ---

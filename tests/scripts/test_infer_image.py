@@ -85,6 +85,17 @@ def test_folder(run, folder, tmp_path, model):
     assert status == 0 and said.startswith("0 written, 5 skipped (already there")
 
 
+def test_results_of_other_options_are_told(run, folder, tmp_path):
+    out = tmp_path / "out"
+    assert "settings" not in run("--input_path", folder, "--output_dir", out)[2]
+    status, said, complaints = run("--input_path", folder, "--output_dir", out, "--strength", "0.5", "--hvr_t", "2")
+    assert status == 0 and said.startswith("0 written, 5 skipped")
+    assert complaints.count("other settings") == 1 and "strength 1.0 (now 0.5), T 1 (now 2); --overwrite" in complaints
+    status, said, _ = run("--input_path", folder / "plain.jpg", "--output_dir", out, "--strength", "0")
+    assert status == 0 and said.startswith("1 written")
+    np.testing.assert_allclose(read_photo(out / "plain.jpg").pixels, read_photo(folder / "plain.jpg").pixels, atol=9)
+
+
 def test_single_file_with_every_option_of_the_result(run, folder, tmp_path, model):
     source, out = folder / "ночь/alpha.png", tmp_path / "out"
     before = read_photo(source)
@@ -93,7 +104,7 @@ def test_single_file_with_every_option_of_the_result(run, folder, tmp_path, mode
         (("--hvr_c", "3"), {"C": 3}), (("--hvr_n_supervision", "1"), {"N": 1}), (("--hvr_n_sup_factor", "1.9"), {"N": 3}),
         (("--hvr_n_supervision", "0"), {"N": 1}), (("--precision", "bf16"), {"precision": "bf16"}),
     ):
-        status, _, _ = run("--input_path", source, "--output_dir", out, "--overwrite", *options)
+        status, _, _ = run("--input_path", source, "--output_dir", out, *options)
         assert status == 0
         wanted = enhance(model, before.pixels, **settings)
         np.testing.assert_array_equal(read_photo(out / "alpha.png").pixels, wanted, err_msg=str(options))
@@ -104,7 +115,7 @@ def test_format_compare_and_contact_sheet(run, folder, tmp_path):
     status, said, _ = run("--input_path", folder, "--output_dir", out, "--output_format", "png", "--compare",
                           "--contact_sheet", sheet)
     assert status == 0 and f"contact sheet: {sheet}" in said
-    assert {p.suffix for p in out.rglob("*.*")} == {".png"} and len(list((out / "compare").rglob("*.png"))) == 5
+    assert {p.suffix for p in out.rglob("[!.]*.*")} == {".png"} and len(list((out / "compare").rglob("*.png"))) == 5
     assert read_photo(out / "compare/turned.png").pixels.shape == (26, 36, 3)
     assert read_photo(sheet).pixels.std() > 5
 
@@ -233,7 +244,7 @@ def test_ctrl_c_keeps_what_is_written(weights, tmp_path, make_photo):
     said, complaints = process.communicate(timeout=120)
     assert process.returncode == 130 and "Traceback" not in complaints, complaints
     assert "the same command again goes on" in said
-    written = sorted(p.name for p in out.iterdir())
+    written = sorted(p.name for p in out.iterdir() if p.name != ".hvr_job.json")
     assert 0 < len(written) < 40 and all(name.endswith(".png") for name in written)
     for name in written:
         assert read_photo(out / name).pixels.shape == (300, 300, 3)
