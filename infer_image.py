@@ -144,10 +144,12 @@ def run(args: argparse.Namespace) -> int:
     from data.images import silence_decoders
 
     silence_decoders()
-    plan = None
-    if args.input_path and not args.target_path:
-        from engine.job_plan import plan_job
+    from engine.job_plan import check_pair_folders, plan_job
 
+    plan = None
+    if args.target_path:
+        check_pair_folders(args.input_path, args.target_path)
+    elif args.input_path:
         plan = plan_job(args.input_path, args.output_dir, output_format=args.output_format, compare=args.compare,
                         contact_sheet=args.contact_sheet)
     from engine.device import choose_device

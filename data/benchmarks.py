@@ -53,8 +53,7 @@ class BenchmarkSet:
         missing = [folder for folder in self.folders() if not folder.is_dir()]
         if missing:
             kind = BenchmarkError if len(missing) < len(self.folders()) else BenchmarkAbsent
-            raise kind(f"{self.name}: no folder {' and no folder '.join(map(str, missing))}; dataset/README.md shows "
-                       "the expected tree, and eval_dataset in the config says where each set is looked for")
+            raise kind(f"{self.name}: no folder {' and no folder '.join(map(str, missing))}")
         if self.high is not None:
             return pair_by_name(self.low, self.high)
         names = list_pictures(self.low)

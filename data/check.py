@@ -98,7 +98,7 @@ def check_benchmark(benchmark: BenchmarkSet) -> Finding:
     try:
         pairs = benchmark.pairs()
     except BenchmarkError as error:
-        text = str(error).partition("; dataset/README.md")[0].removeprefix(f"{benchmark.name}: ")
+        text = str(error).removeprefix(f"{benchmark.name}: ")
         return Finding(benchmark.name, "absent" if isinstance(error, BenchmarkAbsent) else "incomplete", text)
     problems = _header_problems(pairs)
     count, unit = len(pairs), "pictures" if benchmark.high is None else "pairs"

@@ -46,7 +46,8 @@ def run(sets: Sequence[BenchmarkSet], enhance_pixels: EnhancePixels, output_dir:
         if processes.rank > 0:
             return 0
     if all(result.absent for result in results):
-        raise EvaluationError("\n".join(str(result.problem) for result in results))
+        raise EvaluationError("\n".join([*(str(result.problem) for result in results),
+                                         "python -m data.check lists what is on this machine"]))
     print(overview_table([result for result in results if not result.absent]))
     print(f"written: {output_dir}/summary.md, and a folder for each set")
     failed = [result for result in results if result.failed or (result.problem and (required or not result.absent))]
@@ -199,8 +200,8 @@ def _log_what_is_lacking(results: Sequence[SetScores]) -> None:
     """Absent sets in one line; other failures and missing metrics in a line each."""
     absent = [result.name for result in results if result.absent]
     if absent:
-        logger.warning("benchmarks that are not on this machine and are left out: %s (dataset/README.md shows where they "
-                       "are looked for)", ", ".join(absent))
+        logger.warning("benchmarks that are not on this machine and are left out: %s (dataset/README.md shows the "
+                       "expected tree, and eval_dataset in the config says where each set is looked for)", ", ".join(absent))
     for result in results:
         if result.problem and not result.absent:
             logger.error("failed: %s", result.problem)

@@ -65,6 +65,15 @@ def plan_job(input_path: Path, output_dir: Path, *, output_format: str | None = 
     return plan
 
 
+def check_pair_folders(low: Path, high: Path) -> None:
+    """Raise JobError where --input_path and --target_path are not both folders."""
+    for option, path in (("--input_path", low), ("--target_path", high)):
+        if not path.is_dir():
+            found = "is a file" if path.is_file() else f"is not there (current folder: {Path.cwd()})"
+            raise JobError(f"{option} {path} {found}; with --target_path both must be folders, whose pictures are compared by "
+                           "name")
+
+
 def _photos_below(folder: Path, output_dir: Path, plan: Plan) -> dict[Path, Path]:
     """Photo -> its path relative to `folder`, sorted. Results of an earlier run below `folder` and hidden names are left
     out."""

@@ -145,6 +145,9 @@ def test_bad_files_are_named_and_the_rest_is_written(run, folder, tmp_path):
     (["--input_path", PROJECT / "img/samples", "--config_path", "/none.json"], "no config file /none.json"),
     (["--input_path", PROJECT / "img/samples", "--weights_path", "/none.safetensors"], "no weights file"),
     (["--target_path", "/x"], "--target_path needs --input_path"),
+    (["--input_path", PROJECT / "img/samples/rocket.jpg", "--target_path", PROJECT / "img"], "rocket.jpg is a file; with"),
+    (["--input_path", PROJECT / "img", "--target_path", PROJECT / "img/samples/rocket.jpg"], "both must be folders"),
+    (["--input_path", PROJECT / "img", "--target_path", "/no/such"], "--target_path /no/such is not there (current folder: "),
     (["--benchmark", "LOLv1", "--input_path", "/x"], "brings its own photos"),
     (["--benchmark", "LOLv1", "--compare"], "--compare has no part in scoring"),
     (["--benchmark", "LOLv9"], "unknown benchmark LOLv9"),
@@ -171,6 +174,7 @@ def test_scoring_is_handed_to_the_evaluation(run, folder, tmp_path, monkeypatch,
         assert options["settings"]["T"] == 3 and options["settings"]["seed"] == 5
         return 1
 
+    (folder / "high").mkdir()
     monkeypatch.setattr("engine.evaluation.run", evaluate)
     common = ("--output_dir", tmp_path, "--hvr_t", 3, "--seed", 5)
     assert run("--input_path", folder, "--target_path", folder / "high", *common)[0] == 1
