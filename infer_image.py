@@ -128,6 +128,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(format="%(message)s")
     try:
+        from engine.environment import load_env_file
+
+        load_env_file()
         return run(args)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -193,6 +193,17 @@ def test_export_gets_the_numbers_of_steps(run, tmp_path, monkeypatch):
     assert calls == [(tmp_path / "net.onnx", {"T": 1, "C": 2, "N": 1})]
 
 
+def test_the_env_file_is_read(run, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("engine.environment.PROJECT_ROOT", tmp_path)
+    monkeypatch.setenv("TORCH_HOME", "")  # so that it is put back afterwards
+    monkeypatch.delenv("TORCH_HOME")
+    (tmp_path / ".env").write_text("TORCH_HOME=/weights/of/metrics\n")
+    assert run("--input_path", "/no/such/place")[0] == 2 and os.environ["TORCH_HOME"] == "/weights/of/metrics"
+    (tmp_path / ".env").write_text("no setting\n")
+    status, _, complaints = run("--input_path", folder)
+    assert status == 2 and complaints.startswith("error: ") and "line 1: 'no setting' is no setting" in complaints
+
+
 def test_interruption_gives_130(run, folder, tmp_path, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
