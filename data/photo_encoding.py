@@ -34,6 +34,9 @@ def encode(photo: Photo, suffix: str) -> bytes:
     """The file of `photo` in the format of `suffix` (".png", ..). Raises EncodingError with the reason."""
     if suffix not in FORMATS:
         raise EncodingError(f"no format is known for the suffix {suffix!r}; known: {', '.join(FORMATS)}")
+    if photo.pixels.dtype not in (np.uint8, np.uint16):
+        raise EncodingError(f"pixels of {photo.pixels.dtype}; expected uint8 or uint16. Turn those in [0, 1] into 8 bits by "
+                            "(pixels * 255).round().astype(np.uint8)")
     kind = FORMATS[suffix]
     longest = max(photo.pixels.shape[:2])
     if longest > LONGEST_SIDE.get(kind, longest):

@@ -340,6 +340,9 @@ def test_writing_fails_with_a_reason_and_leaves_nothing(tmp_path, pixels, monkey
         write_photo(tmp_path / "wide.jpg", Photo(np.zeros((1, 65501, 3), np.uint8)))
     with pytest.raises(PhotoError, match="no format"):
         write_photo(tmp_path / "p.gif", Photo(pixels))
+    for suffix in PHOTO_SUFFIXES:
+        with pytest.raises(PhotoError, match=r"pixels of float32; expected uint8 or uint16.*astype"):
+            write_photo(tmp_path / f"p{suffix}", Photo(pixels.astype(np.float32) / 255))
 
     def full(*_):
         raise OSError(28, "No space left on device")
