@@ -78,11 +78,18 @@ def export_onnx(model: HVR, path: str | Path, *, T: int | None = None, C: int | 
     Inputs: image (batch, 3, height, width) float32 in [0, 1]; zH, zL (batch, D, height, width): zeros, or
     `model.initial_state(image, seeds)` for what inference here starts from. Outputs: enhanced in [0, 1], zH_out, zL_out.
     batch, height and width are free; sides of 9 pixels or more. Equal to PyTorch within 1e-4.
-    Raises ExportError without the packages onnx and onnxscript.
+    Raises ExportError without the packages onnx and onnxscript, or where `path` cannot be written.
     """
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise ExportError(f"exporting needs the packages {' and '.join(missing)}: pip install onnx onnxscript")
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError("it is a folder")
+    except OSError as error:
+        raise ExportError(f"cannot write {path}: {error}; give the name of a file") from error
     steps = step_sequence(*(own if given is None else given for own, given in ((model.T, T), (model.C, C), (model.N, N))))
     plain = copy.deepcopy(model).to("cpu", torch.float32).eval().requires_grad_(False)
     batch, height, width = EXAMPLE
@@ -92,8 +99,6 @@ def export_onnx(model: HVR, path: str | Path, *, T: int | None = None, C: int | 
     inputs = (torch.zeros(batch, 3, height, width), latent, latent.clone())
     traced = torch.export.export(Enhancer(plain, steps).eval(), inputs, dynamic_shapes=(sizes, sizes, sizes), strict=False,
                                  prefer_deferred_runtime_asserts_over_guards=True)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     program = torch.onnx.export(traced, (), dynamo=True, input_names=list(INPUTS), output_names=list(OUTPUTS), verbose=False)
     assert program is not None
     temporary = path.with_name(f".{path.name}.tmp")

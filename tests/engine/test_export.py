@@ -1,10 +1,18 @@
 """The ONNX file is the same function under onnxruntime, at any size and batch."""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
 from engine.export import ExportError, export_onnx
 from exp_config import Config
 from models import HVR
+
+README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -18,14 +26,18 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def session(model, tmp_path_factory):
-    for package in ("onnx", "onnxscript"):
+def exported(model, tmp_path_factory):
+    for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)
-    runtime = pytest.importorskip("onnxruntime")
     path = tmp_path_factory.mktemp("onnx") / "models" / "hvr.onnx"
     export_onnx(model, path, T=1, C=1, N=1)
     assert [p.name for p in path.parent.iterdir()] == ["hvr.onnx"]  # weights inside, nothing left over
-    return runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return path
+
+
+@pytest.fixture(scope="module")
+def session(exported):
+    return pytest.importorskip("onnxruntime").InferenceSession(str(exported), providers=["CPUExecutionProvider"])
 
 
 @pytest.mark.parametrize("batch, height, width", [(1, 40, 56), (3, 33, 17), (1, 9, 72), (1, 16, 16)])
@@ -37,6 +49,23 @@ def test_equal_to_torch(model, session, batch, height, width):
     (zH, zL), out = model.sample(model.to_model_range(image), state, T=1, C=1, N=1)
     for a, b in zip(found, (model.to_unit_range(out), zH, zL), strict=True):
         torch.testing.assert_close(torch.from_numpy(a), b, atol=1e-4, rtol=0)
+
+
+def test_example_of_the_readme(exported, monkeypatch):
+    monkeypatch.chdir(exported.parent)
+    (example,) = [code for code in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if "onnxruntime" in code]
+    names: dict = {}
+    exec(compile(example, "README.md", "exec"), names)
+    assert names["enhanced"].shape == names["image"].shape == (1, 3, 40, 60)
+    assert np.ptp(names["enhanced"]) > 0 and 0 <= names["enhanced"].min() <= names["enhanced"].max() <= 1
+
+
+def test_a_target_that_cannot_be_written_is_refused_before_the_work(model, monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.export, "export", lambda *_, **__: pytest.fail("exported first"))
+    (tmp_path / "file").touch()
+    for target in (tmp_path, tmp_path / "file" / "hvr.onnx"):
+        with pytest.raises(ExportError, match="cannot write"):
+            export_onnx(model, target)
 
 
 def test_missing_package_is_named(model, monkeypatch, tmp_path):

@@ -36,11 +36,15 @@ def check(words: list[str]) -> None:
         words = words[1:]
     program, arguments = words[0], words[1:]
     {"python": check_python, "accelerate": check_accelerate, "torchrun": check_torchrun, "bash": check_bash, "pip": check_pip,
-     "docker": check_docker, "srun": check}.get(program, check_plain if program in PLAIN else unknown)(arguments)
+     "docker": check_docker, "srun": check, "source": check_source}.get(program, check_plain if program in PLAIN else unknown)(arguments)
 
 
 def unknown(arguments: list[str]) -> None:
     raise AssertionError(f"no check for this command: {arguments}")
+
+
+def check_source(arguments: list[str]) -> None:
+    assert arguments == [".venv/bin/activate"] and 'venv="$project/.venv"' in (PROJECT / "setup_env.sh").read_text()
 
 
 def check_plain(arguments: list[str]) -> None:
@@ -155,7 +159,7 @@ def test_python_example(tmp_path, monkeypatch, make_photo):
     dark = make_photo(40, 56) // 6
     write_photo(tmp_path / "img/samples/coffee.jpg", Photo(dark))
     monkeypatch.chdir(tmp_path)
-    (example,) = blocks("python")
+    example, _ = blocks("python")
     exec(compile(example, "README.md", "exec"), {})
     bright = read_photo("coffee_bright.png").pixels
     assert bright.shape == dark.shape and bright.dtype == np.uint8 and bright.mean() > dark.mean()
@@ -164,7 +168,8 @@ def test_python_example(tmp_path, monkeypatch, make_photo):
 @pytest.mark.parametrize("message", [
     "packages could not be installed", "no file or folder", "no weights file", "does not fit this network", "no photos in",
     "is the input folder", "PyTorch finds no CUDA GPU here", "unknown benchmark", "unknown experiment", "no config class",
-    "unknown field", "processes were asked for, but this one stands alone", "training goes on without the lpips loss"])
+    "unknown field", "processes were asked for, but this one stands alone", "training goes on without the lpips loss",
+    "too little shared memory", "out of memory (", "wandb could not start", "is occupied"])
 def test_messages_of_the_troubleshooting_table_are_those_of_the_code(message):
     folders = ("engine", "data", "losses", "models", "exp_config")
     sources = [PROJECT / "setup_env.sh", *(file for folder in folders for file in (PROJECT / folder).rglob("*.py"))]
