@@ -1,6 +1,7 @@
 """A training from the command line to its end: new or resumed, alone or one of several processes."""
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shlex
@@ -20,13 +21,14 @@ from engine.launch import Ranks, start_accelerator
 from engine.parts import Parts, build_parts
 from engine.tracking import Tracker
 from engine.training import Training
-from exp_config import Config
+from exp_config import Config, ConfigError
 from models.weights import load_state, read_weights
 
 logger = logging.getLogger(__name__)
 
 NETWORK_FIELDS = ("z_dims", "embed_dims", "unet_init_features", "unet_num_groups", "swin_depths", "swin_num_heads",
                   "swin_window_size", "swin_mlp_ratio", "normalize_one_to_one")
+RECURSION_FIELDS = ("z_distribution", "hvr_t", "hvr_c", "hvr_n_supervision")
 
 
 @dataclass
@@ -50,6 +52,7 @@ def run_training(config: Config, *, resume_from: str | None = None, init_weights
     logging.getLogger().setLevel(logging.INFO if ranks.is_main else logging.ERROR)
     parts = build_parts(config, accelerator, ranks)
     if init_weights is not None and resume_from is None:
+        warn_of_other_network(config, Path(init_weights).with_name("config.json"))
         load_state(parts.model, read_weights(init_weights), init_weights)
         if parts.average is not None:
             parts.average.restart()
@@ -117,6 +120,21 @@ def check_same_network(config: Config, saved: Config, folder: Path) -> None:
     if changed:
         raise CheckpointError(f"{folder} is of another network: {'; '.join(changed)}. Resume with the config that it was "
                               f"trained with: --config_path {folder / 'config.json'}")
+
+
+def warn_of_other_network(config: Config, beside: Path) -> None:
+    """One warning where the config.json beside weights to start from describes another network or recursion."""
+    try:
+        own = Config.from_json(beside)
+    except ConfigError:  # none there, or one of another program
+        return
+    changed = {name: getattr(own, name) for name in NETWORK_FIELDS + RECURSION_FIELDS
+               if getattr(own, name) != getattr(config, name)}
+    if changed:
+        told = ", ".join(f"{name} = {value!r} (in this run {getattr(config, name)!r})" for name, value in changed.items())
+        options = " ".join(shlex.quote(f"{name}={value if isinstance(value, str) else json.dumps(value)}")
+                           for name, value in changed.items())
+        logger.warning("%s says that these weights were trained with %s. To take that over: --set %s", beside, told, options)
 
 
 def restore(config: Config, parts: Parts, state: dict[str, Any]) -> Progress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from PIL import Image
 from engine import checkpoints, runs
 from engine.checkpoints import BEST, LATEST, CheckpointError, load
 from engine.meter import NonFiniteError
-from engine.session import resume_command, run_training
+from engine.session import resume_command, run_training, warn_of_other_network
+from exp_config.loading import parse_override
 from losses.total import TotalLoss
-from models import load_pretrained
+from models import HVR, load_pretrained, save_weights
 
 
 @pytest.fixture(autouse=True)
@@ -200,6 +202,31 @@ def test_start_from_weights(tiny_config, tmp_path):
     start = load_pretrained(first / BEST / "config.json", first / BEST / "HVR.safetensors").state_dict()
     end = load_pretrained(second / BEST / "config.json", second / BEST / "HVR.safetensors").state_dict()
     assert all(torch.allclose(end[key], value, atol=1e-6) for key, value in start.items())
+
+
+def test_weights_of_another_network_are_told(tiny_config, tmp_path, caplog):
+    config = tiny_config(z_distribution="normal", swin_num_heads=[2])
+    beside = tmp_path / "config.json"
+    warn_of_other_network(config, beside)  # none there
+    beside.write_text('{"of": "another program"}')
+    warn_of_other_network(config, beside)
+    tiny_config(epochs=7, learning_rate=1).to_json(beside)
+    warn_of_other_network(config, beside)
+    assert not caplog.records
+    tiny_config(z_distribution="zeros", hvr_t=3, swin_num_heads=[4], normalize_one_to_one=False).to_json(beside)
+    warn_of_other_network(config, beside)
+    (record,) = caplog.records
+    assert "z_distribution = 'zeros' (in this run 'normal')" in record.getMessage()
+    overrides = shlex.split(record.getMessage().partition("--set ")[2])
+    assert dict(map(parse_override, overrides)) == {
+        "z_distribution": "zeros", "hvr_t": 3, "swin_num_heads": [4], "normalize_one_to_one": False}
+
+
+def test_weights_to_start_from_are_compared(tiny_config, tmp_path, caplog):
+    config = tiny_config(epochs=1)
+    save_weights(HVR.from_config(config), tmp_path / "HVR.safetensors", tiny_config(hvr_t=3))
+    train(config, init_weights=str(tmp_path / "HVR.safetensors"))
+    assert sum("--set hvr_t=3" in record.getMessage() for record in caplog.records) == 1
 
 
 def test_resume_command(monkeypatch):
