@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -140,6 +141,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return WRONG_USAGE
+    except OSError as error:  # of the paths on the command line; files of a folder are looked after one by one
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_USAGE
 
 
 def run(args: argparse.Namespace) -> int:
@@ -198,7 +202,7 @@ def enhance_files(args: argparse.Namespace, plan: Plan, enhance_pixels: EnhanceP
 
     from data.images import PhotoError, write_photo
     from engine.contact_sheet import contact_sheet
-    from engine.folder_job import run_job
+    from engine.folder_job import is_there, run_job
     from engine.job_plan import describe_ignored
     from engine.job_record import JobRecord, job_settings
 
@@ -212,7 +216,7 @@ def enhance_files(args: argparse.Namespace, plan: Plan, enhance_pixels: EnhanceP
         print("interrupted: the same command again goes on from here" + (" (without --overwrite)" if args.overwrite else ""))
         return INTERRUPTED
     shown = [(task.output.relative_to(args.output_dir), task.compare or task.output) for task in plan.tasks]
-    pictures = [(str(name), file) for name, file in shown if file.exists()]
+    pictures = [(str(name), file) for name, file in shown if is_there(file)]
     if args.contact_sheet and pictures:
         try:
             write_photo(args.contact_sheet, contact_sheet(pictures, args.max_megapixels, pairs=args.compare))
@@ -241,4 +245,5 @@ def score(args: argparse.Namespace, config: Config, enhance_pixels: EnhancePixel
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # docker stop, SLURM, timeout: as Ctrl-C
     sys.exit(main())

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
+import itertools
 import logging
 import os
 import re
@@ -28,6 +29,7 @@ __all__ = ["MAX_MEGAPIXELS", "PHOTO_SUFFIXES", "Photo", "PhotoError", "decode_ph
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")  # compared in lower case
 MAX_MEGAPIXELS = 120.0   # larger files are taken for decompression bombs
 PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+_written = itertools.count()           # files so far: makes the names of temporary ones unique
 REDUCED_PAGE = 1                       # TIFF tag 254: the page is a smaller copy of another one
 
 
@@ -89,7 +91,7 @@ def write_photo(path: str | Path, photo: Photo) -> None:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write through a temporary file in the same folder, which is removed on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem[:40]}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.stem[:40]}.{os.getpid()}.{next(_written)}.tmp")  # threads write similar names at once
     try:
         with open(temporary, "wb") as file:
             file.write(data)
@@ -158,7 +160,7 @@ def _decode_sixteen_bit(image: Image.Image, data: bytes) -> Photo:
     image.load()  # Pillow finds out whether the file is whole, and turns TIFF upright, as OpenCV does
     orientation, exif = read_exif(image)
     gray = image.mode.startswith("I;16") or (image.format == "PNG" and data[PNG_COLOUR_TYPE] == PNG_GRAY_ALPHA)
-    pixels, alpha = (read_gray(image), None) if image.mode.startswith("I;16") else read_colour(image, data)
+    pixels, alpha = read_gray(image) if image.mode.startswith("I;16") else read_colour(image, data)
     return _photo(pixels, alpha, orientation, gray=gray, icc_profile=image.info.get("icc_profile"), exif=exif,
                   dpi=_read_dpi(image))
 

@@ -23,7 +23,7 @@ def write_report(overlap: Overlap, verification: Verification | None, folder: Pa
     _write_matches(overlap, folder / "matches.csv")
     cv2.imencode(".png", heat_map(overlap))[1].tofile(folder / "heatmap.png")  # imwrite knows no Unicode on Windows
     figures = _figures(overlap, verification)
-    (folder / "overlap.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    (folder / "overlap.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8", errors="backslashreplace")
     return _lines(figures, verification, folder)
 
 
@@ -59,7 +59,7 @@ def _lines(figures: dict, verification: Verification | None, folder: Path) -> li
 
 def _write_matrix(overlap: Overlap, path: Path) -> None:
     """One row per test picture, one column per training picture; six decimals in full, three where estimated."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(["test", *(train.name for train in overlap.trains)])
         for test, row, full in zip(overlap.tests, overlap.ssim, overlap.is_full, strict=True):
@@ -68,7 +68,7 @@ def _write_matrix(overlap: Overlap, path: Path) -> None:
 
 
 def _write_matches(overlap: Overlap, path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(["test", "train", "score", "rank"])
         for test, train, score, rank in overlap.matches:

@@ -1,13 +1,13 @@
 """Which photos a run learns from: COCO folders with their annotation files, plain folders, or several of them mixed."""
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from data.coco import coco_photos
 from data.errors import EXPECTED_TREE, DataError
+from data.folders import walk
 from exp_config.config import Config
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp"})
@@ -68,8 +68,7 @@ def existing_folder(folder: Path, field: str) -> Path:
 def folder_photos(folder: Path) -> list[PhotoRef]:
     """Every photo in `folder` and its sub-folders, sorted by path; hidden files and folders are left out."""
     found = []
-    for parent, subfolders, names in os.walk(folder, followlinks=True):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+    for parent, _, names in walk(folder):
         for name in names:
             if Path(name).suffix.lower() in PHOTO_SUFFIXES and not name.startswith("."):
                 path = Path(parent, name)

@@ -28,12 +28,14 @@ def is_sixteen_bit(image: Image.Image) -> bool:
     return image.format == "PNG" and isinstance(mode, str) and mode.endswith(TILE_MODES)
 
 
-def read_gray(image: Image.Image) -> np.ndarray:
-    """A loaded image of one 16-bit channel -> uint16 (H, W, 3), three equal channels."""
+def read_gray(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    """A loaded image of one 16-bit channel -> three equal channels (H, W, 3) and alpha (H, W) or None, uint16."""
     values = np.asarray(image).astype(np.uint16)
     if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == WHITE_IS_ZERO:
         values = 65535 - values
-    return np.repeat(values[..., None], 3, axis=2)
+    see_through = image.info.get("transparency")  # of a PNG: one value that stands for "nothing here"
+    alpha = np.where(values == see_through, 0, 65535).astype(np.uint16) if isinstance(see_through, int) else None
+    return np.repeat(values[..., None], 3, axis=2), alpha
 
 
 def read_colour(image: Image.Image, data: bytes) -> tuple[np.ndarray, np.ndarray | None]:

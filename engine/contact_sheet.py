@@ -70,7 +70,8 @@ def _font(text: str) -> Font:
 
 
 def _fitting(name: str, pen: ImageDraw.ImageDraw, font: Font, width: int) -> str:
-    """The end of the name that fits, which tells more than its beginning."""
+    """The end of the name that fits, which tells more than its beginning; in one line, whatever the name holds."""
+    name = "".join(character if character.isprintable() else "?" for character in name)
     while len(name) > 4 and pen.textlength(name, font) > width:
         name = "…" + name[2:]
     return name

@@ -192,7 +192,7 @@ def _written(unwritten: list[str], write: Callable[[], None]) -> None:
     """Call `write`; a full disk is noted and raised at the end, when no other process waits for this one any more."""
     try:
         write()
-    except (OSError, PhotoError) as error:
+    except (OSError, UnicodeError, PhotoError) as error:
         unwritten.append(str(error))
 
 

@@ -14,6 +14,7 @@ from metrics.suite import METRICS
 RANKED_BY = ("psnr", "niqe", "piqe", "brisque")  # the first of them that the set has
 ROWS = 2                                         # of the best, and as many of the worst
 WIDTH, MARGIN, CAPTION = 480, 10, 22             # pixels: of a picture, between pictures, of a line of text
+TALLEST = 720                                    # pixels; narrower pictures are scaled down to that
 PAPER, INK = (255, 255, 255), (30, 30, 30)
 
 
@@ -47,7 +48,8 @@ def _row(picture: PictureScores, pictures: Path) -> list[Image.Image]:
     files = [Path(picture.low), pictures / Path(picture.name).with_suffix(".png")]
     files += [Path(picture.high)] if picture.high else []
     images = [Image.fromarray(to_8_bit(read_photo(file).pixels)) for file in files]
-    size = (WIDTH, max(round(WIDTH * images[0].height / images[0].width), 1))
+    height = max(round(WIDTH * images[0].height / images[0].width), 1)
+    size = (WIDTH, height) if height <= TALLEST else (max(round(WIDTH * TALLEST / height), 1), TALLEST)
     return [image.resize(size, Image.Resampling.LANCZOS) for image in images]
 
 

@@ -55,10 +55,10 @@ def run_job(plan: Plan, enhance_pixels: EnhancePixels, *, overwrite: bool = Fals
     overwrite = overwrite or plan.single
     for folder, reason in plan.unreadable:
         summary.fail(folder, reason)
-    todo = [task for task in plan.tasks if overwrite or not all(map(_is_there, task.targets()))]
+    todo = [task for task in plan.tasks if overwrite or not all(map(is_there, task.targets()))]
     summary.skipped = len(plan.tasks) - len(todo)
     if record is not None:
-        there = {task.output for task in plan.tasks if _is_there(task.output)}
+        there = {task.output for task in plan.tasks if is_there(task.output)}
         if not overwrite:
             _warn_of_other_settings(record.differences(there))
         record.add(task.output for task in todo if task.output not in there)  # before it: a killed job notes nothing
@@ -107,15 +107,18 @@ def _decoded_ahead(tasks: Sequence[Task], max_megapixels: float) -> Iterator[tup
 
 
 def _write(task: Task, photo: Photo, bright: Photo, overwrite: bool) -> None:
-    if overwrite or not _is_there(task.output):
+    if overwrite or not is_there(task.output):
         write_photo(task.output, bright)
-    if task.compare is not None and (overwrite or not _is_there(task.compare)):
+    if task.compare is not None and (overwrite or not is_there(task.compare)):
         write_photo(task.compare, side_by_side(photo, bright))
 
 
-def _is_there(path: Path) -> bool:
+def is_there(path: Path) -> bool:
     """A result; an empty file is none (a power cut may leave one)."""
-    return path.is_file() and path.stat().st_size > 0
+    try:
+        return path.is_file() and path.stat().st_size > 0
+    except OSError:  # a name that the file system does not take, for one
+        return False
 
 
 def _finish(task: Task, writing: Future[None], summary: Summary, bar: tqdm) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data.folders import walk
 from data.images import PHOTO_SUFFIXES, is_photo
 
 COMPARE_FOLDER = "compare"  # below the output folder: input and output side by side
@@ -85,9 +86,9 @@ def _photos_below(folder: Path, output_dir: Path, plan: Plan) -> dict[Path, Path
     def note(error: OSError) -> None:
         plan.unreadable.append((Path(error.filename or folder), error.strerror or str(error)))
 
-    for place, folders, files in os.walk(folder, onerror=note):
+    for place, folders, files in walk(folder, onerror=note):
         here = Path(place)
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and (here / f).resolve() != earlier)
+        folders[:] = [f for f in folders if (here / f).resolve() != earlier]
         for file in sorted(files):
             if is_photo(here / file):
                 found.append(here / file)
@@ -106,7 +107,7 @@ def describe_ignored(ignored: Counter[str]) -> str:
 
 def _check_targets(tasks: Iterable[Task], contact_sheet: Path | None) -> None:
     """No target twice, none over an input: compared by what the file system says a path is, not by its spelling."""
-    inputs = {_identity(task.source): task.source for task in tasks}
+    inputs = {identity: task.source for task in tasks if (identity := _identity(task.source)) is not None}
     owner: dict[Path, Path] = {}
     for task in tasks:
         for target in task.targets():

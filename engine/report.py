@@ -160,4 +160,4 @@ def _finite(value: Any) -> Any:
 
 
 def _write_text(text: str, path: Path) -> None:
-    write_atomically(path, text.encode())
+    write_atomically(path, text.encode(errors="backslashreplace"))  # names of files need not be UTF-8

@@ -226,6 +226,13 @@ def test_gray_with_alpha_of_sixteen_bits_in_png(deep, alpha):
     np.testing.assert_array_equal(photo.alpha, alpha.astype(np.uint16) * 257)
 
 
+def test_a_gray_value_that_stands_for_nothing_in_a_png_of_sixteen_bits():
+    values = np.arange(600, dtype=np.uint16).reshape(20, 30) * 100
+    photo = decode_photo(saved(Image.fromarray(values), "PNG", transparency=4200))
+    np.testing.assert_array_equal(photo.alpha == 0, values == 4200)
+    np.testing.assert_array_equal(photo.pixels[..., 0], values)
+
+
 def test_jpeg_with_a_second_picture_is_a_photo(pixels):
     """Phones append a gain map or a preview (MPO): the first picture counts."""
     first = Image.fromarray(pixels)
@@ -291,9 +298,10 @@ def test_webp_stays_lossless_and_keeps_colour_under_full_transparency(pixels):
     np.testing.assert_array_equal(decode_photo(encode(photo, ".webp")).pixels, pixels)
 
 
-def test_alpha_is_put_on_white_in_jpeg(pixels):
+@pytest.mark.parametrize("suffix", [".jpg", ".bmp"])
+def test_alpha_is_put_on_white_where_it_cannot_be_kept(pixels, suffix):
     clear = np.zeros(pixels.shape[:2], np.uint8)
-    assert decode_photo(encode(Photo(pixels, clear), ".jpg")).pixels.min() == 255
+    assert decode_photo(encode(Photo(pixels, clear), suffix)).pixels.min() == 255
 
 
 def test_gray_is_the_luminance(pixels):

@@ -36,7 +36,8 @@ def check(words: list[str]) -> None:
         words = words[1:]
     program, arguments = words[0], words[1:]
     {"python": check_python, "accelerate": check_accelerate, "torchrun": check_torchrun, "bash": check_bash, "pip": check_pip,
-     "docker": check_docker, "srun": check, "source": check_source}.get(program, check_plain if program in PLAIN else unknown)(arguments)
+     "docker": check_docker, "srun": check, "source": check_source}.get(
+         program, check_plain if program in PLAIN else unknown)(arguments)
 
 
 def unknown(arguments: list[str]) -> None:
