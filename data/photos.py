@@ -8,7 +8,7 @@ from typing import NamedTuple
 from data.coco import coco_photos
 from data.errors import EXPECTED_TREE, DataError
 from data.folders import walk
-from exp_config.config import Config
+from exp_config.config import PROJECT_ROOT, Config
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -58,11 +58,16 @@ def list_photos(config: Config, train: bool) -> list[PhotoRef]:
 
 
 def existing_folder(folder: Path, field: str) -> Path:
-    """`folder` itself, or a DataError that shows the expected tree."""
-    if not folder.is_dir():
-        raise DataError(f"no folder of photos at {folder} (config field {field}). Expected in the project folder:\n"
-                        f"{EXPECTED_TREE}\nFetch COCO 2017 (dataset/README.md), or set {field} in exp_config/config.py")
-    return folder
+    """`folder` itself, or a DataError that says what to do; for COCO's it shows the expected tree."""
+    if folder.is_dir():
+        return folder
+    missing = f"no folder of photos at {folder.resolve()} (config field {field}"
+    if not field.startswith("coco_"):
+        raise DataError(f"{missing}); relative paths count from the project folder {PROJECT_ROOT}")
+    split = "train" if "train" in field else "val"
+    raise DataError(f"{missing}). Expected in the project folder:\n{EXPECTED_TREE}\nFetch COCO 2017 (dataset/README.md), set "
+                    f"{field} in exp_config/config.py, or take photos of your own:\n  --set {split}_folders='[\"path\"]' "
+                    f"coco_{split}_images=null coco_{split}_annotations=null")
 
 
 def folder_photos(folder: Path) -> list[PhotoRef]:

@@ -9,7 +9,7 @@ import pytest
 from data import coco
 from data.errors import DataError
 from data.photos import list_photos
-from exp_config.config import Config
+from exp_config.config import PROJECT_ROOT, Config
 
 
 @pytest.fixture(autouse=True)
@@ -85,13 +85,21 @@ def test_the_first_so_many_photos(fill, tmp_path):
     assert [p.id for p in list_photos(only_folders(folder, max_train_photos=2), True)] == ["1.jpg", "2.jpg"]
 
 
-def test_a_missing_folder_is_named_with_the_expected_tree(tmp_path):
-    for config, field in ((Config(coco_train_images=str(tmp_path / "gone")), "coco_train_images"),
-                          (only_folders(str(tmp_path / "gone")), "train_folders")):
-        with pytest.raises(DataError) as error:
-            list_photos(config, True)
-        for text in (str(tmp_path / "gone"), field, "dataset/coco/train2017", "instances_train2017.json"):
-            assert text in str(error.value)
+def test_a_missing_folder_of_coco_is_named_with_the_expected_tree_and_the_way_around(tmp_path):
+    with pytest.raises(DataError) as error:
+        list_photos(Config(coco_val_images=str(tmp_path / "gone")), False)
+    for text in (str(tmp_path / "gone"), "coco_val_images", "dataset/coco/train2017", "instances_train2017.json",
+                 """--set val_folders='["path"]' coco_val_images=null coco_val_annotations=null"""):
+        assert text in str(error.value)
+    with pytest.raises(DataError, match="train_folders=.* coco_train_images=null coco_train_annotations=null"):
+        list_photos(Config(coco_train_images=str(tmp_path / "gone")), True)
+
+
+def test_a_missing_plain_folder_is_named_without_coco(tmp_path):
+    with pytest.raises(DataError) as error:
+        list_photos(only_folders("../no such/./place"), True)
+    assert str(error.value) == (f"no folder of photos at {PROJECT_ROOT.parent}/no such/place (config field train_folders); "
+                                f"relative paths count from the project folder {PROJECT_ROOT}")
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
