@@ -6,6 +6,7 @@ import difflib
 import json
 import math
 import os
+import shlex
 import types
 import typing
 from collections.abc import Mapping
@@ -65,7 +66,8 @@ def check_fields(config: Any) -> None:
         try:
             setattr(config, f.name, _convert(value, hints[f.name]))
         except TypeError:
-            raise ConfigError(f"{f.name} = {value!r} is a {type(value).__name__}; expected {_spell(hints[f.name])}") from None
+            raise ConfigError(f"{f.name} = {value!r} is a {type(value).__name__}; expected {_spell(hints[f.name])}"
+                              f"{_json_example(f.name, value, hints[f.name])}") from None
     _check_ranges(config)
 
 
@@ -108,6 +110,16 @@ def _spell(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(repr(a) for a in get_args(hint))
     return str(hint).replace("<class '", "").replace("'>", "")
+
+
+def _json_example(name: str, value: Any, hint: Any) -> str:
+    """How the command line spells a list or a dictionary, for a text that came from there; else nothing."""
+    if not isinstance(value, str):
+        return ""
+    examples = {"list[str]": json.dumps([value], ensure_ascii=False), "list[int]": "[1, 2]", "list[float]": "[0.0, 0.5]",
+                "dict[str, float]": '{"mae": 1.0}'}
+    return next((f", on the command line as JSON: --set {shlex.quote(f'{name}={example}')}"
+                 for kind, example in examples.items() if kind in str(hint)), "")
 
 
 def _check_ranges(c: Any) -> None:

@@ -52,6 +52,10 @@ def test_help_comes_before_torch():
     (["--exp_name", "nonsense"], "unknown experiment 'nonsense'; Config has: base_model, default"),
     (["--set", "batchsize=2"], "unknown field 'batchsize' (did you mean 'batch_size'?)"),
     (["--set", "batch_size=two"], "batch_size = 'two' is a str; expected int"),
+    (["--set", "train_folders=../x"], """list[str], on the command line as JSON: --set 'train_folders=["../x"]'"""),
+    (["--set", "k_range=0.1"], "is a float; expected list[float]\n"),
+    (["--set", "coco_val_ids=seven"], "--set 'coco_val_ids=[1, 2]'"),
+    (["--set", "loss_weight=mae"], """--set 'loss_weight={"mae": 1.0}'"""),
     (["--config_path", "absent.py"], "no config file absent.py"),
 ])
 def test_wrong_settings(arguments, message):
