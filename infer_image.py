@@ -108,7 +108,12 @@ def build_parser() -> Parser:
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = build_parser()
-    args = parser.parse_args(argv)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown and not unknown[0].startswith("-"):
+        parser.error(f"unexpected argument {unknown[0]!r}; one photo or folder at a time: --input_path PATH --output_dir "
+                     "DIR, or with infer_image.sh both first and the options after them")
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if args.target_path and not args.input_path:
         parser.error("--target_path needs --input_path: the folder of dark photos")
     if args.benchmark and args.input_path:

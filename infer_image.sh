@@ -23,6 +23,11 @@ if [[ $# -gt 0 && "$1" != -* ]]; then
     OUTPUT_DIR=$1
     shift
   fi
+  if [[ $# -gt 0 && "$1" != -* ]]; then
+    echo "error: unexpected argument '$1': the photo or folder and the result folder come first, then the options; one photo" \
+      "or folder at a time (--help lists the options)" >&2
+    exit 2
+  fi
 fi
 
 photos=(--input_path "$INPUT_PATH")

@@ -49,6 +49,9 @@ def plan_job(input_path: Path, output_dir: Path, *, output_format: str | None = 
     """
     if output_dir.exists() and not output_dir.is_dir():
         raise JobError(f"--output_dir {output_dir} is a file; expected a folder (it is made where it does not exist)")
+    if output_dir.suffix.lower() in PHOTO_SUFFIXES and not output_dir.exists():
+        raise JobError(f"--output_dir {output_dir} is named like a photo; it must be a folder: the result gets the name of its "
+                       f"photo in it, for example --output_dir {output_dir.parent}")
     plan = Plan([])
     if input_path.is_dir():
         sources = _photos_below(input_path, output_dir, plan)

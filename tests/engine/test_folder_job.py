@@ -87,6 +87,8 @@ def test_wrong_paths_are_named(folder, tmp_path):
     ):
         with pytest.raises(JobError, match=message):
             plan_job(*arguments)
+    (tmp_path / "out.png").mkdir()
+    assert plan_job(folder, tmp_path / "out.png").tasks  # whoever made it knows that it is a folder
     for sheet, message in ((folder / "a.png", "over a photo"), (tmp_path / "out/a.png", "over a photo"),
                            (tmp_path / "sheet.txt", "expected a file name")):
         with pytest.raises(JobError, match=message):

@@ -69,6 +69,12 @@ def test_options_alone_keep_the_samples(run):
     assert given["--input_path"] == f"{run.copy}/img/samples" and given["--seed"] == "3"
 
 
+def test_a_third_place_is_refused(run):
+    result = run("infer_image.sh", "a.jpg", "b.jpg", "c d.jpg", "--compare")
+    assert (result.returncode, result.stdout) == (2, "") and result.stderr.count("\n") == 1
+    assert "'c d.jpg': the photo or folder and the result folder come first, then the options" in result.stderr
+
+
 def test_benchmarks_bring_their_own_photos(run):
     given = options(run("infer_image.sh", "--benchmark", "LOLv1"))
     assert "--input_path" not in given and given["--benchmark"] == "LOLv1"
