@@ -1,6 +1,7 @@
 """What an enhancement of files reads and where it writes, decided and checked before anything is written."""
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from data.folders import walk
 from data.images import PHOTO_SUFFIXES, is_photo
+
+logger = logging.getLogger(__name__)
 
 COMPARE_FOLDER = "compare"  # below the output folder: input and output side by side
 
@@ -84,6 +87,9 @@ def _photos_below(folder: Path, output_dir: Path, plan: Plan) -> dict[Path, Path
     if output_dir.resolve() == folder.resolve():
         raise JobError(f"--output_dir is the input folder {folder}; choose another one, so that no photo is written over")
     earlier = output_dir.resolve()
+    if earlier.is_relative_to(folder.resolve()):
+        logger.warning("--output_dir %s lies in the input folder %s: this run leaves it out, but one into another place would "
+                       "take the results in it for photos", output_dir, folder)
     found: list[Path] = []
 
     def note(error: OSError) -> None:

@@ -47,8 +47,11 @@ def test_names_and_folders_are_mirrored(folder, tmp_path):
     assert plan_job(folder / "b.JPG", tmp_path / "out").tasks[0].output == tmp_path / "out/b.JPG"
 
 
-def test_results_below_the_input_are_not_enhanced_again(folder):
+def test_results_below_the_input_are_not_enhanced_again(folder, tmp_path, caplog):
+    plan_job(folder, tmp_path / "in2")
+    assert not caplog.records
     run_job(plan_job(folder, folder / "out", compare=True), invert)
+    assert [r.getMessage() for r in caplog.records if f"{folder / 'out'} lies in the input folder {folder}" in r.getMessage()]
     assert [t.source.name for t in plan_job(folder, folder / "out").tasks] == ["a.png", "b.JPG", "a.png"]
 
 
