@@ -58,7 +58,8 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--benchmark", nargs="+", metavar="NAME", help="sets of the default config's eval_dataset instead")
     parser.add_argument("--metrics", nargs="+", choices=METRICS, metavar="NAME",
                         help=f"only these of {', '.join(METRICS)}")
-    parser.add_argument("--output_dir", type=Path, default=Path("results/baselines"), metavar="DIR")
+    parser.add_argument("--output_dir", type=Path, default=Path("results/baselines"), metavar="DIR",
+                        help="where pictures and scores go (default: %(default)s)")
     options = parser.parse_args(arguments)
     if bool(options.low) == bool(options.benchmark):
         parser.error("give either --low DIR (and --high DIR), or --benchmark NAME")

@@ -1,6 +1,6 @@
 """Whether the GPU kernels are right on this machine, and how fast: needs a CUDA GPU, torch, triton, numpy, safetensors.
 
-    PYTHONPATH=. python benchmarks/gpu_check.py [--parts checks,times,kernels,training] [--seed N] [--smoke]
+    python -m benchmarks.gpu_check [--parts checks,times,kernels,training] [--seed N] [--smoke]
 
 checks    pictures of fresh random inputs in several sizes, by the kernels and by the plain modules, against float64;
           golden values; graph replay equals single launches, bit for bit
@@ -347,7 +347,8 @@ def training() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", default="checks,times,kernels,training", help="which, separated by commas")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the random inputs; fresh by default")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes on the CPU")

@@ -125,12 +125,13 @@ def table(options: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.inference", description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="*", default=["256x256", "600x400", "1920x1080", "4000x3000"], help="width x height")
-    parser.add_argument("--batches", nargs="*", type=int, default=[1, 8])
-    parser.add_argument("--precisions", nargs="*", choices=PRECISIONS, default=list(PRECISIONS))
-    parser.add_argument("--devices", nargs="*", default=["cpu"] + ["cuda"] * torch.cuda.is_available())
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batches", nargs="*", type=int, default=[1, 8], help="pictures at once")
+    parser.add_argument("--precisions", nargs="*", choices=PRECISIONS, default=list(PRECISIONS), help="numbers to compute with")
+    parser.add_argument("--devices", nargs="*", default=["cpu"] + ["cuda"] * torch.cuda.is_available(),
+                        help="default: cpu, and cuda where it is")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each case (default: %(default)s)")
     parser.add_argument("--reference", nargs="*", default=["600x400"], metavar="SIZE", help="sizes to run the transcription at")
     options = parser.parse_args(arguments)
     table(options)
