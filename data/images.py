@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from data.exif import read_exif
-from data.photo import Photo, PhotoError, side_by_side, to_8_bit, upright
+from data.photo import INCOMPLETE, Photo, PhotoError, side_by_side, to_8_bit, upright
 from data.photo_encoding import EncodingError, encode
 from data.sixteen_bit import PNG_COLOUR_TYPE, PNG_GRAY_ALPHA, check_png, is_sixteen_bit, read_colour, read_gray
 
@@ -61,8 +61,8 @@ def decode_photo(data: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> Photo:
     except PhotoError:
         raise
     except Image.DecompressionBombError:
-        raise PhotoError(f"its header announces more pixels than a photo has; the limit is {max_megapixels:g} "
-                         "megapixels") from None
+        raise PhotoError(f"its header announces more pixels than a photo has; the limit is {max_megapixels:.10g} "
+                         "megapixels (--max_megapixels)") from None
     except Image.UnidentifiedImageError:
         raise PhotoError(f"not a picture in a known format ({', '.join(PILLOW_FORMATS)}), or its header is "
                          "damaged") from None
@@ -70,6 +70,8 @@ def decode_photo(data: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> Photo:
         raise PhotoError("there is not enough memory to decode it") from None
     except Exception as error:  # decoders raise whatever damaged bytes lead them to, SyntaxError and struct.error too
         reason = str(error).strip() or type(error).__name__
+        if "truncated" in reason.lower():
+            raise PhotoError(INCOMPLETE) from None
         raise PhotoError(f"damaged: {re.sub(r'^decoder error -.*', 'its data cannot be decoded', reason)}") from None
 
 
@@ -117,7 +119,8 @@ def silence_decoders() -> None:
 def _check_header(image: Image.Image, max_megapixels: float) -> None:
     width, height = image.size
     if width * height > max_megapixels * 1e6:
-        raise PhotoError(f"{width}x{height} is {width * height / 1e6:.1f} megapixels; the limit is {max_megapixels:g}")
+        raise PhotoError(f"{width}x{height} is {width * height / 1e6:.10g} megapixels; the limit is {max_megapixels:.10g} "
+                         "(--max_megapixels)")
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # MPO: a phone's JPEG; what follows the first picture belongs to it
         if image.format == "TIFF" and _other_pages_are_thumbnails(image, frames):

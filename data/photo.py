@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+INCOMPLETE = "damaged: the file is incomplete, its end is missing; copy or download it again"
+
 
 class PhotoError(ValueError):
     """A file that cannot be read or written as a photo; the message is the reason, without the file's name."""

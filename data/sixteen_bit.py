@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from data.photo import PhotoError
+from data.photo import INCOMPLETE, PhotoError
 
 TILE_MODES = (";16B", ";16L", ";16N")      # endings of what Pillow calls pixels of 16 bits that it is about to cut
 PNG_COLOUR_TYPE, PNG_GRAY_ALPHA = 25, 4    # offset in the file, and a value
@@ -60,6 +60,8 @@ def check_png(data: bytes) -> None:
     while position + 12 <= len(data):
         length, name = struct.unpack_from(">L4s", data, position)
         end = position + 8 + length
+        if end + 4 > len(data):
+            break
         if data[end : end + 4] != struct.pack(">L", zlib.crc32(data[position + 4 : end])):
             raise PhotoError(f"damaged: wrong checksum of the part {name.decode('ascii', 'replace')!r}")
         if name == b"IDAT":
@@ -67,7 +69,7 @@ def check_png(data: bytes) -> None:
         position = end + 4
         if name == b"IEND" and inflate.eof:
             return
-    raise PhotoError("damaged: it ends too early")
+    raise PhotoError(INCOMPLETE)
 
 
 def _inflate(inflate, part: bytes) -> None:

@@ -332,8 +332,17 @@ def test_reasons(tmp_path, pixels):
             decode_photo(data)
     with pytest.raises(PhotoError, match="No such file"):
         read_photo(tmp_path / "none.png")
-    with pytest.raises(PhotoError, match="limit is 0.0001"):
+    with pytest.raises(PhotoError, match=r"31x20 is 0\.00062 megapixels; the limit is 0\.0001 \(--max_megapixels\)"):
         decode_photo(saved(picture, "PNG"), max_megapixels=1e-4)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp"])
+def test_a_file_that_was_copied_in_part_is_said_to_be_incomplete(pixels, deep, suffix):
+    for photo in (pixels, deep):
+        data = encode(Photo(photo), suffix)
+        for kept in (0.5, 0.9):
+            with pytest.raises(PhotoError, match="damaged: the file is incomplete, its end is missing"):
+                decode_photo(data[: int(len(data) * kept)])
 
 
 def test_planar_sixteen_bit_tiff_is_refused_by_name(deep):
