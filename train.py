@@ -12,8 +12,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train the HVR low-light enhancement network.")
     parser.add_argument("--config_path", default="exp_config/config.py",
                         help="a Python file with a Config class, or a config.json")
-    parser.add_argument("--config_name", default="Config", help="name of the class in that file")
-    parser.add_argument("--exp_name", default="default", help="named experiment of the class: default, short_test, ...")
+    parser.add_argument("--config_name", help="name of the class in a Python file (default: Config)")
+    parser.add_argument("--exp_name", help="named experiment of the class: default, if not given, short_test, ...")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", dest="overrides",
                         help="change single settings, for example --set batch_size=16 learning_rate=1e-3")
     parser.add_argument("--resume_from_checkpoint", metavar="DIR",

@@ -142,8 +142,8 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
                                      "1 some are incomplete or absent, 2 wrong usage.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these: coco_train, coco_val, LOLv1, ...")
     parser.add_argument("--config_path", default="exp_config/config.py", help="as for train.py (default: %(default)s)")
-    parser.add_argument("--config_name", default="Config", help="as for train.py (default: %(default)s)")
-    parser.add_argument("--exp_name", default="default", help="as for train.py (default: %(default)s)")
+    parser.add_argument("--config_name", help="as for train.py (default: Config)")
+    parser.add_argument("--exp_name", help="as for train.py (default: default)")
     return parser.parse_args(arguments)
 
 

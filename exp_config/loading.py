@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,22 +11,30 @@ from typing import Any
 from exp_config.checking import ConfigError
 from exp_config.config import Config
 
+logger = logging.getLogger(__name__)
 
-def load_config(config_path: str | Path, config_name: str = "Config", exp_name: str = "default",
+
+def load_config(config_path: str | Path, config_name: str | None = None, exp_name: str | None = None,
                 overrides: Sequence[str] = ()) -> Config:
     """The named experiment of a class in a Python file, or the settings in a JSON file.
 
     config_path: `something.py` (then `config_name` is a class in it derived from `exp_config.config.Config` or that class
-        itself, `exp_name` one of its EXPERIMENTS) or `config.json` (then both names are not used).
+        itself, "Config" where it is None, `exp_name` one of its EXPERIMENTS, "default" where it is None) or `config.json`
+        (then both names are not used, and a name that is given is warned of).
     overrides: `field=value` pairs; the value is JSON, or a plain string.
     Raises ConfigError naming what exists.
     """
     path = Path(config_path)
     changes = dict(parse_override(text) for text in overrides)
     if path.suffix == ".json":
+        unused = [option for option, name in (("--config_name", config_name), ("--exp_name", exp_name)) if name is not None]
+        if unused:
+            logger.warning("%s holds all settings of one run: %s nothing (--set changes single settings)", path,
+                           f"{' and '.join(unused)} {'change' if len(unused) > 1 else 'changes'}")
         config = Config.from_json(path)
         return Config.from_dict({**vars(config), **changes}, source="--set") if changes else config
-    return _load_class(path, config_name).named(exp_name, **changes)
+    return _load_class(path, "Config" if config_name is None else config_name).named(
+        "default" if exp_name is None else exp_name, **changes)
 
 
 def parse_override(text: str) -> tuple[str, Any]:

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from exp_config import load_config
+from train import parse_arguments
+
 PROJECT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_DISABLED": "true", "ACCELERATE_USE_CPU": "true"}
 
@@ -62,6 +65,20 @@ def test_wrong_settings(arguments, message):
     done = train(*arguments)
     assert done.returncode == 2
     assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_names_beside_a_config_json_are_said_to_change_nothing(config, caplog):
+    path = str(config)
+    for arguments, named in (([], None), (["--exp_name", "short_test"], "--exp_name changes"),
+                             (["--exp_name", "default", "--config_name", "Config"], "--config_name and --exp_name change")):
+        parsed = parse_arguments(["--config_path", path, *arguments])
+        caplog.clear()
+        assert load_config(parsed.config_path, parsed.config_name, parsed.exp_name).exp_name == "script"
+        assert [named in record.getMessage() for record in caplog.records] == [True] * (named is not None)
+    caplog.clear()
+    parsed = parse_arguments(["--config_name", "Config"])
+    assert load_config(PROJECT / parsed.config_path, parsed.config_name, parsed.exp_name).exp_name == "default"
+    assert not caplog.records
 
 
 def test_missing_photos(config):
