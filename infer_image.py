@@ -62,9 +62,9 @@ def build_parser() -> Parser:
                     epilog="Exit status: 0 every photo is written (or was there already), 1 some failed, 2 wrong usage or "
                            "paths, 130 interrupted.")
     add = parser.add_argument
-    add("--config_path", type=Path, metavar="FILE", default=PROJECT / "checkpoint/config.json",
+    add("--config_path", type=Path, metavar="FILE", default=PROJECT / "checkpoint/zeros/config.json",
         help="config.json of the weights")
-    add("--weights_path", type=Path, metavar="FILE", default=PROJECT / "checkpoint/HVR.safetensors", help="the weights")
+    add("--weights_path", type=Path, metavar="FILE", default=PROJECT / "checkpoint/zeros/HVR.safetensors", help="the weights")
     add("--input_path", type=Path, metavar="PATH", help="a photo, or a folder with all folders below it")
     add("--output_dir", type=Path, metavar="DIR", default=Path("results/out"),
         help="folder for the results; names and sub-folders are those of the input")

@@ -8,8 +8,8 @@ set -euo pipefail
 project=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 
 # Edit these, or give the last two on the command line.
-CONFIG_PATH="$project/checkpoint/config.json"
-WEIGHTS_PATH="$project/checkpoint/HVR.safetensors"
+CONFIG_PATH="$project/checkpoint/zeros/config.json"
+WEIGHTS_PATH="$project/checkpoint/zeros/HVR.safetensors"
 INPUT_PATH="$project/img/samples"
 OUTPUT_DIR="$project/results/samples"
 DEVICE="auto" # auto, cpu, cuda, cuda:1, mps

@@ -30,6 +30,7 @@ from models import HVR, State, load_pretrained
 from models.hvr import pad_to_multiple
 
 WINDOW = 8
+SHIPPED = PROJECT_ROOT / "checkpoint" / "zeros"
 
 
 def to_input(model: HVR, picture: np.ndarray) -> torch.Tensor:
@@ -86,11 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recursion", description=__doc__.splitlines()[0])
     parser.add_argument("--low", type=Path, required=True, metavar="DIR", help="dark pictures")
     parser.add_argument("--high", type=Path, required=True, metavar="DIR", help="their references")
-    parser.add_argument("--config_path", default=PROJECT_ROOT / "checkpoint" / "config.json", metavar="FILE")
-    parser.add_argument("--weights_path", default=PROJECT_ROOT / "checkpoint" / "HVR.safetensors", metavar="FILE")
+    parser.add_argument("--config_path", default=SHIPPED / "config.json", metavar="FILE", help="of the weights")
+    parser.add_argument("--weights_path", default=SHIPPED / "HVR.safetensors", metavar="FILE",
+                        help="a safetensors file")
     parser.add_argument("--steps", type=int, default=4, help="supervision steps")
     parser.add_argument("--count", type=int, help="only so many pictures")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     options = parser.parse_args(arguments)
     model = load_pretrained(options.config_path, options.weights_path, choose_device(options.device))
     pairs = pair_by_name(options.low, options.high)[: options.count]

@@ -138,13 +138,13 @@ def compare_ends(options: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=224, help="side of a picture, a multiple of 8")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--precisions", nargs="*", choices=PRECISIONS, default=list(PRECISIONS))
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, default=4, help="photos a batch")
+    parser.add_argument("--precisions", nargs="*", choices=PRECISIONS, default=list(PRECISIONS), help="fp32, bf16")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--compile", action="store_true", help="rows with torch.compile, too")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each program, in turn")
     parser.add_argument("--losses", type=int, default=20, help="steps whose losses are compared; 0: none")
     parser.add_argument("--long", type=int, default=0, metavar="STEPS", help="also compare where so many steps end")
     parser.add_argument("--seeds", type=int, default=3, help="number of starts for --long")

@@ -5,7 +5,7 @@ Example:
     from engine.enhancement import enhance
     from models import load_pretrained
 
-    model = load_pretrained("checkpoint/config.json", "checkpoint/HVR.safetensors", choose_device("auto"))
+    model = load_pretrained("checkpoint/zeros/config.json", "checkpoint/zeros/HVR.safetensors", choose_device("auto"))
     bright = enhance(model, dark)        # dark: (H, W, 3) RGB, uint8, uint16, or float in [0, 1]; bright is of the same kind
 """
 from __future__ import annotations

@@ -22,7 +22,7 @@ from exp_config import PROJECT_ROOT
 from models import HVR, State, load_pretrained
 
 FOLDER = Path(__file__).resolve().parent
-CHECKPOINT = PROJECT_ROOT / "checkpoint"
+CHECKPOINT = PROJECT_ROOT / "checkpoint" / "zeros"
 ROW_HEIGHT, GAP, QUALITY = 200, 6, 88  # pixels, pixels, JPEG quality
 PAPER, INK = "white", "#59636e"
 

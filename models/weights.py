@@ -68,8 +68,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Tensors of a safetensors file, on the CPU. Raises WeightsError saying what is wrong with the file."""
     path = Path(path)
     if not path.is_file():
-        raise WeightsError(f"no weights file {path}; the shipped ones are checkpoint/HVR.safetensors, "
-                           "a training writes best_model/HVR.safetensors into its run folder")
+        raise WeightsError(f"no weights file {path}; the shipped ones are checkpoint/zeros/HVR.safetensors and "
+                           "checkpoint/HVR.safetensors, a training writes best_model/HVR.safetensors into its run folder")
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:

@@ -75,6 +75,7 @@ def test_everything_copied_is_there_and_not_ignored(instructions):
 
 
 @pytest.mark.parametrize("path", ["checkpoint/config.json", "checkpoint/HVR.safetensors", "train.py", "infer_image.sh",
+                                  "checkpoint/zeros/config.json", "checkpoint/zeros/HVR.safetensors",
                                   "setup_env.sh", "img/samples/rocket.jpg", "exp_config/config.py", "dataset/README.md"])
 def test_the_image_gets(path):
     assert not is_ignored(path)

@@ -48,7 +48,8 @@ def options(result: subprocess.CompletedProcess[str]) -> dict[str, str]:
 def test_samples_with_the_shipped_weights_by_default(run):
     given = options(run("infer_image.sh"))
     assert given == {
-        "--config_path": f"{run.copy}/checkpoint/config.json", "--weights_path": f"{run.copy}/checkpoint/HVR.safetensors",
+        "--config_path": f"{run.copy}/checkpoint/zeros/config.json",
+        "--weights_path": f"{run.copy}/checkpoint/zeros/HVR.safetensors",
         "--input_path": f"{run.copy}/img/samples", "--output_dir": f"{run.copy}/results/samples", "--device": "auto",
     }
 
