@@ -16,6 +16,19 @@ from engine.job_plan import JobError, describe_ignored, plan_job
 from engine.job_record import FILE, JobRecord, job_settings
 
 
+def interrupted_at_the_second():
+    """An enhancer during whose second photo Ctrl-C is pressed."""
+    calls = []
+
+    def enhance(pixels):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return pixels
+
+    return enhance
+
+
 def invert(pixels):
     return np.iinfo(pixels.dtype).max - pixels
 
@@ -146,16 +159,8 @@ def test_unforeseen_errors_come_with_their_type(folder, tmp_path):
 
 
 def test_interruption_keeps_what_is_written(folder, tmp_path):
-    calls = []
-
-    def enhance(pixels):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return pixels
-
     plan = plan_job(folder, tmp_path / "out")
-    summary = run_job(plan, enhance)
+    summary = run_job(plan, interrupted_at_the_second())
     assert summary.interrupted and summary.written == 1 and files_below(tmp_path / "out") == ["a.png"]
     assert str(run_job(plan, invert)).startswith("2 written, 1 skipped (already there")
 
@@ -239,15 +244,7 @@ def test_results_of_another_folder_are_told(job, folder, tmp_path, make_photo):
 
 
 def test_an_interrupted_job_is_on_record(job, tmp_path):
-    calls = []
-
-    def enhance(pixels):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return pixels
-
-    job(enhance=enhance)
+    job(enhance=interrupted_at_the_second())
     assert len(files_below(tmp_path / "out")) == 2 and "strength 1.0 (now 0.5)" in job(strength=0.5)[0]
 
 
