@@ -23,6 +23,7 @@ from tqdm import tqdm
 from data.benchmarks import pair_by_name
 from data.images import read_photo, to_8_bit
 from engine.device import choose_device
+from engine.enhancement import to_array, to_batch
 from exp_config import PROJECT_ROOT
 from metrics.psnr import psnr
 from metrics.ssim import ssim
@@ -35,13 +36,12 @@ SHIPPED = PROJECT_ROOT / "checkpoint" / "zeros"
 
 def to_input(model: HVR, picture: np.ndarray) -> torch.Tensor:
     """(H, W, 3) uint8 -> (1, 3, H, W) in the model's range, on its device."""
-    x = torch.tensor(picture, device=next(model.parameters()).device).permute(2, 0, 1)[None] / 255
-    return model.to_model_range(x)
+    return model.to_model_range(to_batch(picture, next(model.parameters()).device))
 
 
 def to_picture(model: HVR, output: torch.Tensor) -> np.ndarray:
     """(1, 3, H, W) in the model's range -> (H, W, 3) uint8."""
-    return (model.to_unit_range(output)[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return to_array(model.to_unit_range(output).clamp(0, 1), np.dtype(np.uint8))
 
 
 @torch.no_grad()

@@ -59,7 +59,7 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
     if isinstance(image, Tensor):
         dark = _check_tensor(image).to(device, torch.float32).clamp(0, 1)
     elif isinstance(image, np.ndarray):
-        dark = _to_batch(image, device)
+        dark = to_batch(image, device)
     else:
         raise ImageError(f"an image of type {type(image).__name__}; expected a numpy array or a torch tensor")
     x = model.to_model_range(dark)
@@ -68,7 +68,7 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
     bright = model.to_unit_range(_sample(model, x, dtype, seed, {"T": T, "C": C, "N": N})).clamp_(0, 1)
     if kept is not None:
         bright = torch.lerp(kept, bright, strength)
-    return bright.to(image.device, image.dtype) if isinstance(image, Tensor) else _to_array(bright, image.dtype)
+    return bright.to(image.device, image.dtype) if isinstance(image, Tensor) else to_array(bright, image.dtype)
 
 
 # --- kinds of pictures ---
@@ -83,7 +83,7 @@ def _check_tensor(image: Tensor) -> Tensor:
     return image
 
 
-def _to_batch(image: np.ndarray, device: torch.device) -> Tensor:
+def to_batch(image: np.ndarray, device: torch.device) -> Tensor:
     """(H, W, 3) of any supported type -> float32 (1, 3, H, W) in [0, 1] on the device."""
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ImageError(f"an array of shape {image.shape}; expected (H, W, 3), RGB (repeat a gray channel three times)")
@@ -99,7 +99,7 @@ def _to_batch(image: np.ndarray, device: torch.device) -> Tensor:
     return values.permute(2, 0, 1)[None].contiguous()
 
 
-def _to_array(batch: Tensor, dtype: np.dtype) -> np.ndarray:
+def to_array(batch: Tensor, dtype: np.dtype) -> np.ndarray:
     """float32 (1, 3, H, W) in [0, 1] -> (H, W, 3), integers rounded to nearest."""
     values = batch[0].permute(1, 2, 0)
     if dtype == np.uint8:

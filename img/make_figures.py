@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from data.images import is_photo, read_photo
 from engine.device import choose_device
-from engine.enhancement import enhance
+from engine.enhancement import enhance, to_array, to_batch
 from exp_config import PROJECT_ROOT
 from models import HVR, State, load_pretrained
 
@@ -71,16 +70,12 @@ def h_step_outputs(model: HVR, photo: np.ndarray) -> list[np.ndarray]:
 
     def on_step(kind: str, state: State) -> None:
         if kind == "H":
-            outputs.append(to_picture(model.to_unit_range(model.head(state.zH))[0, :, :height, :width]))
+            bright = model.to_unit_range(model.head(state.zH))[..., :height, :width]
+            outputs.append(to_array(bright.clamp(0, 1), photo.dtype))
 
-    x = torch.tensor(photo).permute(2, 0, 1)[None].to(next(model.parameters()).device) / 255
+    x = to_batch(photo, next(model.parameters()).device)
     model.sample(model.to_model_range(x), on_step=on_step)
     return outputs
-
-
-def to_picture(image: Tensor) -> np.ndarray:
-    """(3, H, W) in [0, 1] -> (H, W, 3) uint8."""
-    return (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
 def recursion_progress(model: HVR, photo: Path) -> Image.Image:

@@ -148,6 +148,12 @@ def test_every_option_of_inference_is_described():
     assert options - {"-h", "--help"} <= described
 
 
+def test_files_of_the_metrics_are_those_that_are_looked_for():
+    from exp_config import pyiqa_access
+
+    assert not [file for files in pyiqa_access.WEIGHT_FILES.values() for file in files if f"`{file}`" not in README]
+
+
 def test_every_experiment_is_described():
     from exp_config import Config
 
