@@ -10,14 +10,6 @@
 
 namespace hvr {
 
-constexpr int PARTS = 16;  // gradients are added up in this many parts, whatever the number of threads: same sums always
-
-inline float sum(V v) {
-    float s = 0;
-    for (int i = 0; i < LANES; i++) s += v[i];
-    return s;
-}
-
 inline V exp_negative(V x) { return exp2(min(x, all(0.f)) * 1.44269504088896341f); }  // e^x for x <= 0
 
 // x Phi(x) and its derivative.

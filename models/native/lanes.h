@@ -34,6 +34,33 @@ inline V all(float s) { return s - V{}; }
 inline V max(V a, V b) { return a > b ? a : b; }
 inline V min(V a, V b) { return a < b ? a : b; }
 inline V leaky(V v) { return max(v, v * 0.01f); }
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define HVR_SHUFFLES
+#endif
+#endif
+
+// The sum of all lanes, by halves: what stands alone is a chain of LANES additions.
+inline float sum(V v) {
+#if defined(HVR_SHUFFLES) && HVR_LANES == 16
+    v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+    v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
+    v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+    v += __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+    return v[0];
+#elif defined(HVR_SHUFFLES) && HVR_LANES == 8
+    v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
+    v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5);
+    v += __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6);
+    return v[0];
+#else
+    float s = 0;
+    for (int i = 0; i < LANES; i++) s += v[i];
+    return s;
+#endif
+}
+
 inline long round_up(long n, long multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 inline V square_root(V v) {
@@ -42,9 +69,11 @@ inline V square_root(V v) {
     return r;
 }
 
-// 2^x for x <= 0, relative error below 2e-7; the smallest normal number for x < -126.
+// 2^x for x <= 0, relative error below 2.5e-7; 0 for x < -126: products with the numbers there would be subnormal, which many
+// processors compute a hundred times slower, and masked similarities are all there.
 inline V exp2(V x) {
     const V magic = all(12582912.f);  // 1.5 * 2^23: adding it rounds to an integer held in the low bits
+    const VI tiny = x < all(-126.f);
     x = max(x, all(-126.f));
     V t = x + magic;
     V f = x - (t - magic);            // in [-1/2, 1/2]
@@ -60,7 +89,7 @@ inline V exp2(V x) {
     std::memcpy(&value, &p, sizeof value);
     value += bits << 23;
     std::memcpy(&p, &value, sizeof p);
-    return p;
+    return tiny ? V{} : p;
 }
 
 // The error function, absolute error below 5e-7 (rational approximation on [-4, 4]).

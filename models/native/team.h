@@ -9,6 +9,8 @@
 
 namespace hvr {
 
+constexpr int PARTS = 16;  // gradients are added up in this many parts, whatever the number of threads: same sums always
+
 class Team {
   public:
     explicit Team(int threads) : size(threads < 1 ? 1 : threads) {}
