@@ -100,6 +100,8 @@ def load(path: Path) -> ctypes.CDLL:
         ("hvr_step", None, [pointer, ctypes.c_char, pointer, pointer, pointer, integer, integer, pointer, integer]),
         ("hvr_head", None, [pointer, pointer, integer, integer, pointer, pointer, integer]),
         ("hvr_block_forward", None, [pointer, pointer, *[integer] * 4, pointer, integer]),
+        ("hvr_conv", None, [pointer, pointer, pointer, *[integer] * 6]),
+        ("hvr_conv_weights", None, [pointer, pointer, pointer, *[integer] * 6]),
         ("hvr_block_backward", None, [pointer, pointer, pointer, *[integer] * 4, pointer, pointer, ctypes.c_long, integer]),
     ):
         function = getattr(lib, name)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models import block_gradient, gpu_training
+from models.conv_gradient import Conv3x3
 
 MAX_LOGIT_SCALE = math.log(100.0)
 MAX_WINDOWS = 65535  # in one call of fused attention: a CUDA grid has no more
@@ -170,11 +171,21 @@ class SwinBlock(nn.Module):
         return x + self.norm2(self.mlp(x))
 
 
-class ImageConv(nn.Conv2d):
-    """A convolution on (B, H, W, C), C last."""
+class ImageConv(Conv3x3):
+    """A 3x3 convolution on (B, H, W, C), C last."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class PixelConv(nn.Conv2d):
+    """A 1x1 convolution on (B, H, W, C), C last."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.flatten(1), self.bias)
 
 
 class PatchEmbed(nn.Module):
@@ -182,7 +193,7 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, in_channels: int, dim: int, norm: bool) -> None:
         super().__init__()
-        self.proj = ImageConv(in_channels, dim, 1)
+        self.proj = PixelConv(in_channels, dim)
         self.norm = nn.LayerNorm(dim) if norm else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -209,7 +220,7 @@ class SwinLayer(nn.Module):
     def __init__(self, dim: int, depth: int, window: int, num_heads: int, mlp_ratio: float) -> None:
         super().__init__()
         self.residual_group = Blocks(dim, depth, window, num_heads, mlp_ratio)
-        self.conv = ImageConv(dim, dim, 3, padding=1)
+        self.conv = ImageConv(dim, dim)
         self.patch_embed = PatchEmbed(dim, dim, norm=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -224,7 +235,7 @@ class Swin2SRFeatures(nn.Module):
         self.patch_embed = PatchEmbed(dim, dim, norm=True)
         self.layers = nn.ModuleList(SwinLayer(dim, n, window, h, mlp_ratio) for n, h in zip(depths, num_heads, strict=True))
         self.norm = nn.LayerNorm(dim)
-        self.conv_after_body = nn.Conv2d(dim, dim, 3, padding=1)
+        self.conv_after_body = Conv3x3(dim, dim)
         self.apply(initialise)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.conv_gradient import Conv3x3
+
 
 class ConvBlock(nn.Module):
     """Twice: 3x3 convolution without bias, GroupNorm, LeakyReLU(0.01). (B, i, H, W) -> (B, o, H, W)."""
@@ -15,10 +17,10 @@ class ConvBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, num_groups: int) -> None:
         super().__init__()
         self.conv = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
+            Conv3x3(in_channels, out_channels, bias=False),
             nn.GroupNorm(num_groups, out_channels),
             nn.LeakyReLU(0.01, inplace=True),
-            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+            Conv3x3(out_channels, out_channels, bias=False),
             nn.GroupNorm(num_groups, out_channels),
             nn.LeakyReLU(0.01, inplace=True),
         )

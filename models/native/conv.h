@@ -169,13 +169,21 @@ class BandConv {
                 if (s.conv.bias) value[r] += s.conv.bias[o];
                 for (const Map* map : s.add)
                     if (map) value[r] += load(map->row(y + r) + at);
-                store(s.out.row(y + r) + at, value[r]);
+                put(s.out.row(y + r) + at, value[r], x);
                 value[r] *= inside;
                 sum += value[r];
                 squares += value[r] * value[r];
             }
             if (s.statistics) add_statistics(o, sum, squares);
         }
+    }
+
+    // One vector of the output at pixel x: no further than the row's end where the next row follows at once.
+    void put(float* to, V value, int x) const {
+        if (s.out.planes && x + LANES > s.out.W)
+            std::memcpy(to, &value, (s.out.W - x) * sizeof(float));
+        else
+            store(to, value);
     }
 
     void add_statistics(int o, V sum, V squares) {

@@ -5,6 +5,7 @@
 #endif
 
 #include "block_gradient.h"
+#include "conv_gradient.h"
 #include "weights.h"
 
 namespace hvr {
@@ -54,7 +55,7 @@ class LStep {
     LStep(const Weights& weights, const float* x, Map zH, Map zL, const Workspace& w)
         : net(weights.L), groups(weights.dims.groups), w(w), zH(zH), zL(zL) {
         const int f = weights.dims.f, H = zH.H, W = zH.W;
-        image = Map{const_cast<float*>(x), 3, H, W, W};
+        image = make_planes(x, 3, H, W);
         for (int i = 0; i < 2; i++) full[i] = make_map(w.full[i], f, H, W);
         half = make_map(w.half, 2 * f, H / 2, W / 2);
         quarter = make_map(w.quarter, 4 * f, H / 4, W / 4);
@@ -264,5 +265,15 @@ void hvr_block_backward(const float* x, const float* gy, float* gx, int B, int H
                         float* sums, long size, int threads) {
     const hvr::Windows w{H, W, shift};
     hvr::PublishedBlock::run_backward(x, gy, gx, w, B * w.per_image(), packed, sums, size, threads);
+}
+
+// A 3x3 convolution without bias: x [B][in][H][W], w [out][in][3][3] -> y [B][out][H][W].
+void hvr_conv(const float* x, const float* w, float* y, int B, int in, int out, int H, int W, int threads) {
+    hvr::conv_planes(x, w, y, B, in, out, H, W, threads);
+}
+
+// Gradient of its weights: sums [PARTS][out][in][3][3], zeroed by the caller.
+void hvr_conv_weights(const float* x, const float* gy, float* sums, int B, int in, int out, int H, int W, int threads) {
+    hvr::ConvWeights(x, gy, B, in, out, H, W).run(sums, threads);
 }
 }

@@ -5,15 +5,24 @@
 
 namespace hvr {
 
-// A feature map [H][C][stride]: a row holds all its channels, each of W pixels and padding up to whole vectors.
+// A feature map: pixel x of row y and channel c is row(y)[c * stride + x]. Either [H][C][stride], rows padded up to whole
+// vectors, or planes [C][H][W] as PyTorch has them, without padding: those only as a plain source and as an output.
 struct Map {
     float* data;
     int C, H, W;
-    long stride;
-    float* row(int y) const { return data + (long)y * C * stride; }
+    long stride, pitch;  // floats from channel to channel, from row to row
+    bool planes;
+    float* row(int y) const { return data + (long)y * pitch; }
 };
 
-inline Map make_map(float* data, int C, int H, int W) { return {data, C, H, W, round_up(W, LANES)}; }
+inline Map make_map(float* data, int C, int H, int W) {
+    const long stride = round_up(W, LANES);
+    return {data, C, H, W, stride, C * stride, false};
+}
+
+inline Map make_planes(const float* data, int C, int H, int W) {
+    return {const_cast<float*>(data), C, H, W, (long)H * W, W, true};
+}
 
 // Per channel: activation(x) = LeakyReLU(scale * x + shift), the GroupNorm of the layer before.
 struct Norm {
@@ -117,7 +126,8 @@ inline void make_row(const Source& s, int y, const float* kept, float* to, long 
     switch (s.kind) {
         case Kind::PLAIN:
         case Kind::LAYER_NORM:
-            for (int c = 0; c < a.C; c++) std::memcpy(to + c * pitch + LANES, from + c * a.stride, a.stride * sizeof(float));
+            for (int c = 0; c < a.C; c++)
+                std::memcpy(to + c * pitch + LANES, from + c * a.stride, (a.planes ? a.W : a.stride) * sizeof(float));
             if (s.kind == Kind::LAYER_NORM) layer_norm(to + LANES, pitch, a.C, (int)(a.stride / LANES), s.affine);
             break;
         case Kind::SUM:

@@ -37,7 +37,8 @@ def test_sampling_equals_published(model, cases, case):
     state = State(cases[f"{case}.zH"], cases[f"{case}.zL"])
     (zH, zL), out = model.sample(cases[f"{case}.x"], state, T=T, C=C, N=N)
     for name, value in (("out", out), ("out_zH", zH), ("out_zL", zL)):
-        torch.testing.assert_close(value, cases[f"{case}.{name}"], atol=1e-4, rtol=0)
+        # rtol: latents of t2c3n3 reach 124, and the golden ones there are 5.6e-5 from those computed in float64.
+        torch.testing.assert_close(value, cases[f"{case}.{name}"], atol=1e-4, rtol=1e-6)
 
 
 def test_training_call_equals_published(model, cases, golden_json):
