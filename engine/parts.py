@@ -13,6 +13,7 @@ from accelerate.utils import set_seed
 from data.loading import build_loader
 from engine.ema import WeightAverage
 from engine.launch import Ranks
+from engine.muon import Muon
 from engine.step import SupervisedStep
 from exp_config import Config
 from losses.total import TotalLoss
@@ -53,8 +54,7 @@ def build_parts(config: Config, accelerator: Accelerator, ranks: Ranks) -> Parts
     model = HVR.from_config(config).to(accelerator.device)
     set_seed((config.seed + 1 + ranks.rank) % 2**32)  # from here on no rank draws what another one draws
     average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
-    fused = accelerator.device.type in ("cpu", "cuda")
-    optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate, fused=fused)
+    optimizer = build_optimizer(config, model, accelerator.device)
     with warnings.catch_warnings():
         # Newer torch renames DDP's broadcast_buffers; accelerate, and torch before that, know only this name.
         warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
@@ -65,6 +65,13 @@ def build_parts(config: Config, accelerator: Accelerator, ranks: Ranks) -> Parts
     step = SupervisedStep(accelerator, model, network, optimizer, loss, supervision_steps=config.hvr_n_supervision,
                           max_grad_norm=config.max_grad_norm, compile=compiled, average=average)
     return Parts(accelerator, ranks, model, optimizer, step, average, train_loader, val_loader)
+
+
+def build_optimizer(config: Config, model: HVR, device: torch.device) -> torch.optim.Optimizer:
+    """The optimizer that the config names."""
+    if config.optimizer == "muon":
+        return Muon(model.parameters(), config.learning_rate)
+    return torch.optim.AdamW(model.parameters(), config.learning_rate, fused=device.type in ("cpu", "cuda"))
 
 
 def replace_workers(config: Config) -> Config:

@@ -141,7 +141,10 @@ def restore(config: Config, parts: Parts, state: dict[str, Any]) -> Progress:
     """Put a checkpoint's state into the parts of a run; -> its progress."""
     progress: Progress = state["progress"]
     load_state(parts.model, state["model"], "the checkpoint")
-    parts.optimizer.load_state_dict(state["optimizer"])
+    try:
+        parts.optimizer.load_state_dict(state["optimizer"])
+    except ValueError:  # other groups of parameters
+        logger.warning("the checkpoint is of another optimizer than %s: the optimizer starts anew", config.optimizer)
     if parts.accelerator.scaler is not None and state["scaler"] is not None:
         parts.accelerator.scaler.load_state_dict(state["scaler"])
     if parts.average is not None:

@@ -89,7 +89,8 @@ class Config:
     epochs: int = 300                               # passes over the training photos
     batch_size: int = 64                            # photos per process and micro-batch
     gradient_accumulation_steps: int = 1            # micro-batches per optimizer step
-    learning_rate: float = 5e-4                     # AdamW's peak learning rate in the first cycle
+    optimizer: Literal["adamw", "muon"] = "adamw"   # muon: orthogonal steps for weight matrices, AdamW for the rest
+    learning_rate: float = 5e-4                     # the optimizer's peak learning rate in the first cycle
     learning_rate_min: float = 1e-9                 # learning rate at the end of each cycle
     learning_rate_static: bool = False              # true: learning_rate throughout, no schedule
     lr_cosine_cycles: int = 2                       # cycles of equal length: linear warm-up, then cosine
