@@ -4,14 +4,13 @@ PyTorch's own are made for many channels; with the 24 to 144 of this network the
 """
 from __future__ import annotations
 
-from typing import Any
+import ctypes
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from models import native_library
-
-PARTS = 16  # partial sums of the weights' gradient; as in models/native/team.h
 
 
 class Conv3x3(nn.Conv2d):
@@ -55,16 +54,16 @@ class NativeConv(torch.autograd.Function):
 def convolved(x: Tensor, weight: Tensor) -> Tensor:
     """x (B, i, H, W) contiguous, weights (o, i, 3, 3) -> (B, o, H, W)."""
     B, i, H, W = x.shape
-    weight, y = weight.detach().contiguous(), x.new_empty(B, weight.shape[0], H, W)
-    native_library.library().hvr_conv(  # type: ignore[union-attr]
-        x.data_ptr(), weight.data_ptr(), y.data_ptr(), B, i, y.shape[1], H, W, torch.get_num_threads())
+    o, weight, library = weight.shape[0], weight.detach().contiguous(), cast(ctypes.CDLL, native_library.library())
+    y = x.new_empty(B, o, H, W)
+    library.hvr_conv(x.data_ptr(), weight.data_ptr(), y.data_ptr(), B, i, o, H, W, torch.get_num_threads())
     return y
 
 
 def weights_gradient(x: Tensor, gy: Tensor) -> Tensor:
     """x (B, i, H, W), gradient of the output (B, o, H, W), both contiguous -> gradient of the weights (o, i, 3, 3)."""
     B, i, H, W = x.shape
-    sums = x.new_zeros(PARTS, gy.shape[1], i, 3, 3)
-    native_library.library().hvr_conv_weights(  # type: ignore[union-attr]
-        x.data_ptr(), gy.data_ptr(), sums.data_ptr(), B, i, gy.shape[1], H, W, torch.get_num_threads())
+    o, library = gy.shape[1], cast(ctypes.CDLL, native_library.library())
+    sums = x.new_zeros(library.hvr_conv_parts(B, i, o, H, W), o, i, 3, 3)
+    library.hvr_conv_weights(x.data_ptr(), gy.data_ptr(), sums.data_ptr(), B, i, o, H, W, torch.get_num_threads())
     return sums.sum(0)

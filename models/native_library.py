@@ -101,6 +101,7 @@ def load(path: Path) -> ctypes.CDLL:
         ("hvr_head", None, [pointer, pointer, integer, integer, pointer, pointer, integer]),
         ("hvr_block_forward", None, [pointer, pointer, *[integer] * 4, pointer, integer]),
         ("hvr_conv", None, [pointer, pointer, pointer, *[integer] * 6]),
+        ("hvr_conv_parts", integer, [integer] * 5),
         ("hvr_conv_weights", None, [pointer, pointer, pointer, *[integer] * 6]),
         ("hvr_block_backward", None, [pointer, pointer, pointer, *[integer] * 4, pointer, pointer, ctypes.c_long, integer]),
     ):

@@ -37,13 +37,16 @@ class ConvWeights {
         count = (long)B * bands;
     }
 
-    // sums [PARTS][out][in][9], zeroed by the caller.
+    // Number of partial sums; small pictures need fewer.
+    int parts() const { return count < PARTS ? (int)count : PARTS; }
+
+    // sums [parts()][out][in][9], zeroed by the caller.
     void run(float* sums, int threads) const {
         Team team(threads);
         team.run([&](int) {
             std::vector<float> input((rows + 2) * in * pitch + LANES), gradient((long)rows * out * vectors * LANES + LANES);
-            team.share(PARTS, [&](int part) {
-                for (long n = count * part / PARTS; n < count * (part + 1) / PARTS; n++)
+            team.share(parts(), [&](int part) {
+                for (long n = count * part / parts(); n < count * (part + 1) / parts(); n++)
                     add_band(n, input.data(), gradient.data(), sums + (long)part * out * in * 9);
             });
         });

@@ -272,7 +272,10 @@ void hvr_conv(const float* x, const float* w, float* y, int B, int in, int out, 
     hvr::conv_planes(x, w, y, B, in, out, H, W, threads);
 }
 
-// Gradient of its weights: sums [PARTS][out][in][3][3], zeroed by the caller.
+// Number of partial sums of its weights' gradient.
+int hvr_conv_parts(int B, int in, int out, int H, int W) { return hvr::ConvWeights(nullptr, nullptr, B, in, out, H, W).parts(); }
+
+// Gradient of its weights: sums [hvr_conv_parts(..)][out][in][3][3], zeroed by the caller.
 void hvr_conv_weights(const float* x, const float* gy, float* sums, int B, int in, int out, int H, int W, int threads) {
     hvr::ConvWeights(x, gy, B, in, out, H, W).run(sums, threads);
 }
