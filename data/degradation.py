@@ -81,10 +81,15 @@ def _ranges(config: Config, progress: float) -> CurveRanges:
         for name in CurveRanges._fields))
 
 
-def draw_curve(rng: np.random.Generator, ranges: CurveRanges) -> CurveParameters:
-    """Random parameters: alpha uniform on the 3-decimal grid, k and l normal(0, width / 4) cut to their ranges."""
+def draw_curve(rng: np.random.Generator, ranges: CurveRanges, l_distribution: str = "normal") -> CurveParameters:
+    """Random parameters: alpha uniform on the 3-decimal grid, k and l normal(0, width / 4) cut to their ranges.
+
+    l_distribution "uniform": l uniform over its range, to 3 decimals. Photos taken in the dark have lost most of their
+    light (l of 0.7 to 0.9 fits them), which the normal distribution hardly ever draws.
+    """
+    draw_l = _rounded_uniform if l_distribution == "uniform" else _cut_normal
     return CurveParameters(
-        alpha=_grid_uniform(rng, *ranges.alpha), k=_cut_normal(rng, *ranges.k), l=_cut_normal(rng, *ranges.l))
+        alpha=_grid_uniform(rng, *ranges.alpha), k=_cut_normal(rng, *ranges.k), l=draw_l(rng, *ranges.l))
 
 
 def _pair(values: list[float]) -> tuple[float, float]:
@@ -103,6 +108,11 @@ def _grid_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     first, last = (math.ceil(round(1000.0 * bound, 6)) for bound in (low, high))
     u = rng.random()
     return max((first + int(u * (last - first))) / 1000.0, low) if last > first else low
+
+
+def _rounded_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """Uniform over [low, high], rounded to 3 decimals."""
+    return min(max(round(low + rng.random() * (high - low), 3), low), high)
 
 
 def _cut_normal(rng: np.random.Generator, low: float, high: float) -> float:

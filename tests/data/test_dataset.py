@@ -121,6 +121,18 @@ def test_the_schedule_reaches_the_pairs(photos):
     assert shares == sorted(shares, reverse=True) and shares[-1] < 0.1
 
 
+def test_uniform_loss_of_light_reaches_the_pairs(photos):
+    config = dataclasses.replace(PLAIN, alpha_range=[0.0, 0.0], k_range=[0.0, 0.0])
+
+    def light_kept(**changes):
+        pairs = LowLightPairs(photos, dataclasses.replace(config, **changes), True)
+        drawn = [pairs[epoch, index] for epoch in range(8) for index in range(len(pairs))]
+        return sum(pair["low"].sum() for pair in drawn) / sum(pair["normal"].sum() for pair in drawn)
+
+    assert light_kept() == pytest.approx(0.81, abs=0.05)
+    assert light_kept(l_distribution="uniform") == pytest.approx(0.525, abs=0.08)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 90), (90, 1), (3, 2)])
 @pytest.mark.parametrize("train", [True, False])
 def test_tiny_photos_work(tmp_path, make_photo, shape, train):

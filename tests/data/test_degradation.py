@@ -70,6 +70,16 @@ def test_published_ranges_are_drawn_as_described():
         assert np.mean(values < std) == pytest.approx(0.683, abs=0.015)
 
 
+def test_uniform_loss_of_light():
+    ranges = CurveRanges((0.0, 0.3), (0.0, 0.4), (0.2, 0.9))
+    drawn = [draw_curve(stream("test", n), ranges, "uniform") for n in range(5_000)]
+    light = np.array([curve.l for curve in drawn])
+    assert 0.2 <= light.min() < 0.21 and 0.89 < light.max() <= 0.9
+    np.testing.assert_allclose(np.quantile(light, [0.25, 0.5, 0.75]), [0.375, 0.55, 0.725], atol=0.02)
+    published = [draw_curve(stream("test", n), ranges) for n in range(100)]
+    assert [curve[:2] for curve in drawn[:100]] == [curve[:2] for curve in published]  # the other numbers stay
+
+
 @given(low=UNIT, width=st.floats(0.0, 0.5), seed=st.integers(0, 999))
 def test_any_range_is_kept(low, width, seed):
     low = min(low, 0.99)
