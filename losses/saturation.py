@@ -6,7 +6,7 @@ With p the prediction and t the target,
     S = (max - min) / (max + 1e-6) over the channels, Y = .299 R + .587 G + .114 B, Cb = B - Y, Cr = R - Y
 
 S changes by 1e6 per unit of brightness at black, so its gradients reach 1e3 and more on dark pixels: finite everywhere,
-but to be clipped.
+but to be clipped. The second mean alone is the loss `chroma`: colour without those gradients.
 """
 from __future__ import annotations
 

@@ -45,6 +45,11 @@ def test_both_parts_of_sat_equal_the_published_values(images, golden_json, part,
     assert part(images["pred"], images["target"]).item() == pytest.approx(expected, abs=1e-6)
 
 
+def test_chroma_is_the_second_part_of_sat(images, golden_json):
+    total, _ = TotalLoss({"chroma": 2.0})(*to_model_range(images))
+    assert total.item() == pytest.approx(2 * golden_json("losses.json")["sat.chroma"], abs=2e-6)
+
+
 @pytest.mark.parametrize("name", ["exposure", "exposure_l2"])
 @pytest.mark.parametrize("mean", [0.4, 0.5])
 def test_exposure_equals_the_published_value(images, golden_json, name, mean):
