@@ -54,6 +54,8 @@ def run_training(config: Config, *, resume_from: str | None = None, init_weights
     if init_weights is not None and resume_from is None:
         warn_of_other_network(config, Path(init_weights).with_name("config.json"))
         load_state(parts.model, read_weights(init_weights), init_weights)
+    if resume_from is None:
+        parts.model.scale_colours(*config.colour_gains)
         if parts.average is not None:
             parts.average.restart()
     with ExitStack() as held:  # the run folder's lock

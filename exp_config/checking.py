@@ -160,6 +160,7 @@ def _check_ranges(c: Any) -> None:
                         ("sensor_read_range", 1.0), ("sensor_jpeg_range", 100)):
         r = getattr(c, name)
         need(name, len(r) == 2 and 0 <= r[0] <= r[1] <= upper, f"[min, max] with 0 <= min <= max <= {upper}")
+    need("colour_gains", len(c.colour_gains) == 2 and min(c.colour_gains) > 0, "two numbers more than 0")
     for name, folders in c.eval_dataset.items():
         need("eval_dataset", set(folders) in ({"low"}, {"low", "high"}),
              f'for {name!r} {{"low": folder}} or {{"low": folder, "high": folder}}')

@@ -90,6 +90,8 @@ class Config:
     epochs: int = 300                               # passes over the training photos
     batch_size: int = 64                            # photos per process and micro-batch
     gradient_accumulation_steps: int = 1            # micro-batches per optimizer step
+    colour_gains: list[float] = field(default_factory=lambda: [1.0, 1.0])  # at the start of a run, times the embedding's
+    #                                                 answer to red-blue and green-magenta: faint colours are learned late
     optimizer: Literal["adamw", "muon"] = "adamw"   # muon: orthogonal steps for weight matrices, AdamW for the rest
     learning_rate: float = 5e-4                     # the optimizer's peak learning rate in the first cycle
     learning_rate_min: float = 1e-9                 # learning rate at the end of each cycle
@@ -127,6 +129,13 @@ class Config:
         },
         # Beyond the paper: physically motivated noise on half of the inputs.
         "realistic_noise": {"sensor_noise_rate": 0.5},
+        # Beyond the paper: what measured best here on photos taken in the dark, see checkpoint/README.md.
+        "dark_photos": {
+            "z_distribution": "zeros", "hvr_n_supervision": 3, "alpha_range": [0.0, 0.2], "k_range": [0.0, 0.3],
+            "l_distribution": "uniform", "sensor_noise_rate": 0.3, "optimizer": "muon", "learning_rate": 1e-3,
+            "learning_rate_min": 2e-5, "lr_cosine_cycles": 1, "ema_decay": 0.995,
+            "loss_weight": {"mae": 1.0, "sat": 1.0, "lpips": 0.1, "chroma": 1.0},
+        },
     }
 
     def __post_init__(self) -> None:

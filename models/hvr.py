@@ -83,6 +83,18 @@ class HVR(nn.Module):
             N=config.hvr_n_supervision, z_distribution=config.z_distribution,
             normalize_one_to_one=config.normalize_one_to_one)
 
+    @torch.no_grad()
+    def scale_colours(self, red_blue: float, green: float) -> None:
+        """Multiply the embedding's answer to the two colour axes, red against blue and green against both; gray stays.
+
+        Before a training: the colours of a dark photo vary an eighth as much as its brightness, and what arrives so faint
+        is learned last. Equal strengths are what whitening the input would give.
+        """
+        weight = self.embed_layer.embedding.weight                                # (E, 3, 1, 1)
+        axes = F.normalize(weight.new_tensor([[1.0, 0.0, -1.0], [1.0, -2.0, 1.0]]))  # (2, 3), orthonormal
+        gains = torch.eye(3).to(axes) + axes.T @ torch.diag(axes.new_tensor([red_blue - 1, green - 1])) @ axes
+        weight.copy_(torch.einsum("eixy,ij->ejxy", weight, gains))
+
     # --- images and latents ---
 
     def to_model_range(self, image: Tensor) -> Tensor:

@@ -204,6 +204,19 @@ def test_start_from_weights(tiny_config, tmp_path):
     assert all(torch.allclose(end[key], value, atol=1e-6) for key, value in start.items())
 
 
+def test_colour_gains_act_once_at_the_start(tiny_config, tmp_path):
+    """On weights to start from, and not again when the run is resumed."""
+    first = train(tiny_config(epochs=1))
+    config = tiny_config(epochs=1, learning_rate=1e-12, learning_rate_static=True, ema_decay=0.5, colour_gains=[2.0, 3.0],
+                         checkpoint_dir=str(tmp_path / "second"))
+    second = train(config, init_weights=str(first / BEST / "HVR.safetensors"))
+    run_training(replace(config, epochs=2), resume_from=str(second / LATEST))
+    start, end = (load_pretrained(folder / "config.json", folder / "HVR.safetensors")
+                  for folder in (first / BEST, second / LATEST))
+    start.scale_colours(2.0, 3.0)
+    assert all(torch.allclose(end.state_dict()[key], value, atol=1e-6) for key, value in start.state_dict().items())
+
+
 def test_weights_of_another_network_are_told(tiny_config, tmp_path, caplog):
     config = tiny_config(z_distribution="normal", swin_num_heads=[2])
     beside = tmp_path / "config.json"

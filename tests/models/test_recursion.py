@@ -156,3 +156,19 @@ def test_attention_in_a_gpus_portions_is_the_same(monkeypatch):
     monkeypatch.setattr(swin2sr, "head_multiple", lambda device: 8)
     monkeypatch.setattr(swin2sr, "MAX_WINDOWS", 7)
     torch.testing.assert_close(swin2sr.scaled_attention(q, k, v, bias), expected)
+
+
+def test_scale_colours_changes_the_answer_to_colours_alone():
+    torch.manual_seed(0)
+    model = HVR.from_config(Config())
+    gray, colour = torch.full((1, 3, 4, 4), 0.3), torch.randn(1, 3, 4, 4)
+    colour -= colour.mean(1, keepdim=True)
+    red_blue = (colour[:, :1] - colour[:, 2:]) / 2 * torch.tensor([1.0, 0.0, -1.0])[:, None, None]
+    bias, embed = model.embed_layer.embedding.bias[:, None, None], model.embed_layer
+    before = [embed(part) - bias for part in (gray, red_blue, colour - red_blue)]
+    model.scale_colours(2.5, 6.0)
+    for part, answer, gain in zip((gray, red_blue, colour - red_blue), before, (1.0, 2.5, 6.0), strict=True):
+        torch.testing.assert_close(embed(part) - bias, gain * answer, atol=1e-5, rtol=1e-5)
+    weight = embed.embedding.weight.detach().clone()
+    model.scale_colours(1.0, 1.0)
+    assert torch.equal(embed.embedding.weight, weight)

@@ -52,7 +52,7 @@ def test_help_comes_before_torch():
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["--exp_name", "nonsense"], "unknown experiment 'nonsense'; Config has: base_model, default"),
+    (["--exp_name", "nonsense"], "unknown experiment 'nonsense'; Config has: base_model, dark_photos, default"),
     (["--set", "batchsize=2"], "unknown field 'batchsize' (did you mean 'batch_size'?)"),
     (["--set", "batch_size=two"], "batch_size = 'two' is a str; expected int"),
     (["--set", "train_folders=../x"], """list[str], on the command line as JSON: --set 'train_folders=["../x"]'"""),
