@@ -8,7 +8,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("name", ["baselines", "ceiling", "data_loading", "gpu_check", "inference"])
+@pytest.mark.parametrize("name", ["baselines", "ceiling", "colour", "data_loading", "gpu_check", "inference"])
 def test_help_says_how_to_call_it_and_what_each_option_is(name, monkeypatch):
     parsers = []
 
