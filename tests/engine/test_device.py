@@ -2,12 +2,16 @@
 from __future__ import annotations
 
 import logging
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
 
 import engine.device
 from engine.device import DeviceError, autocast_dtype, choose_device, training_precision
+from exp_config.config import PROJECT_ROOT
 
 
 def test_devices():
@@ -72,3 +76,29 @@ def test_training_in_bf16_on_a_cpu_without_it(cpu_with, caplog):
 
 def test_what_the_cpu_has_is_found_out():
     assert {type(engine.device.cpu_has(dtype)) for dtype in (torch.bfloat16, torch.float16)} == {bool}
+
+
+PAGE_FAULTS = """
+import resource
+import sys
+import torch
+from engine.device import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+def fill():
+    torch.empty(10 * 2**20).fill_(1.0)
+for _ in range(4):
+    fill()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    fill()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="an allocator other than glibc's")
+def test_freed_memory_is_kept_for_the_next_tensor():
+    def faults(word):
+        return int(subprocess.check_output([sys.executable, "-c", PAGE_FAULTS, word], cwd=PROJECT_ROOT))
+
+    assert faults("keep") < faults("plain") / 10
