@@ -131,10 +131,10 @@ class Config:
         "realistic_noise": {"sensor_noise_rate": 0.5},
         # Beyond the paper: what measured best here on photos taken in the dark, see checkpoint/README.md.
         "dark_photos": {
-            "z_distribution": "zeros", "hvr_n_supervision": 3, "alpha_range": [0.0, 0.2], "k_range": [0.0, 0.3],
-            "l_distribution": "uniform", "sensor_noise_rate": 0.3, "optimizer": "muon", "learning_rate": 1e-3,
-            "learning_rate_min": 2e-5, "lr_cosine_cycles": 1, "ema_decay": 0.995,
-            "loss_weight": {"mae": 1.0, "sat": 1.0, "lpips": 0.1, "chroma": 1.0},
+            "z_distribution": "zeros", "hvr_n_supervision": 4, "alpha_range": [0.0, 0.05], "k_range": [0.0, 0.3],
+            "l_range": [0.0, 0.9], "l_distribution": "uniform", "sensor_noise_rate": 0.5, "optimizer": "muon",
+            "learning_rate": 1e-3, "learning_rate_min": 2e-5, "lr_cosine_cycles": 1, "ema_decay": 0.99,
+            "loss_weight": {"mae": 1.0, "sat": 1.0, "lpips": 0.1, "chroma": 1.0, "ssim": 0.5},
         },
     }
 
