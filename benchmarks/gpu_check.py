@@ -154,10 +154,10 @@ def checks(seed: int) -> None:
         verdict(f"graphs {kind}: difference from single launches", max((r - single).abs().max().item() for r in replayed), 0.0)
     gradients(seed)
     from models import gpu, gpu_training
-    say("kernels with gradients in use: " + (", ".join(f"{key[-2]} {key[-1]} {'yes' if good else 'NO'}" for key, good in
-                                                       gpu_training._verdicts.items()) or "none"), keep=True)
-    say("kernels in use: " + (", ".join(f"{key[-3]} {key[-2]} {'yes' if good else 'NO'}" for key, good in gpu._verdicts.items())
-                              or "none"), keep=True)
+    for name, trust in (("kernels with gradients", gpu_training._trust), ("kernels", gpu._trust)):
+        verdicts = [f"{next(part for part in key if isinstance(part, torch.dtype))} {'yes' if good else 'NO'}"
+                    for key, good in trust.verdicts.items()]
+        say(f"{name} in use: " + (", ".join(verdicts) or "none"), keep=True)
 
 
 def gradients(seed: int) -> None:

@@ -40,23 +40,33 @@ class Muon(torch.optim.AdamW):
             loss = None if closure is None else closure()
         for group in self.param_groups:
             if group["orthogonal"]:
+                by_size: dict[tuple[int, int], list[Tensor]] = {}
                 for weight in group["params"]:
                     if weight.grad is not None:
-                        self._step_matrix(weight, weight.grad, group)
-                        weight.grad = None  # AdamW passes over it
+                        by_size.setdefault((weight.shape[0], weight[0].numel()), []).append(weight)
+                for weights in by_size.values():
+                    self._step_matrices(weights, group)
         super().step()
         return loss
 
-    def _step_matrix(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[weight]
-        if not state:
-            state.update(step=torch.tensor(0.0), momentum=torch.zeros_like(weight))  # AdamW looks for a step in every state
-        state["step"] += 1
-        momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
-        direction = orthogonalised(gradient.lerp(momentum, MOMENTUM).flatten(1)).view_as(weight)
-        rows, columns = weight.flatten(1).shape
-        weight.mul_(1 - group["lr"] * group["weight_decay"])
-        weight.add_(direction, alpha=-group["lr"] * RMS * math.sqrt(max(rows, columns)))
+    def _step_matrices(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        """One step of matrices of equal size, together: a GPU would wait for the launches of so many small products."""
+        gradients, momenta = [], []
+        for weight in weights:
+            state = self.state[weight]
+            if not state:
+                state.update(step=torch.tensor(0.0), momentum=torch.zeros_like(weight))  # AdamW wants a step in every state
+            state["step"] += 1
+            momenta.append(state["momentum"])
+            gradients.append(weight.grad)
+            weight.grad = None  # AdamW passes over it
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)
+        directions = orthogonalised(torch.stack([matrix.flatten(1) for matrix in ahead]))
+        length = RMS * math.sqrt(max(directions.shape[1:]))
+        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(weights, [d.view_as(w) for d, w in zip(directions, weights, strict=True)],
+                            alpha=-group["lr"] * length)
 
 
 def is_matrix(parameter: Tensor) -> bool:
@@ -64,15 +74,15 @@ def is_matrix(parameter: Tensor) -> bool:
     return parameter.dim() >= 2 and min(parameter.shape[0], parameter[0].numel()) >= 2
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
-    """(m, n) -> nearly U V^T of its singular value decomposition U S V^T, float32: singular values of 0.7 to 1.2 where they
-    were not far below the largest. By Newton-Schulz iteration."""
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """(..., m, n) -> nearly U V^T of the singular value decomposition U S V^T of each, float32: singular values of 0.7 to 1.2
+    where they were not far below the largest. By Newton-Schulz iteration."""
     a, b, c = QUINTIC
-    x = matrix.float()
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
-    x = x / x.norm().clamp(min=1e-7)
+    x = matrices.float()
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)
     for _ in range(ITERATIONS):
-        gram = x @ x.T
-        x = a * x + torch.addmm(gram, gram, gram, beta=b, alpha=c) @ x
-    return x.T if tall else x
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.mT if tall else x

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 STEPS = {"L": local_step, "H": global_step}
 CHECK_SIZE = (24, 40)      # height and width of the noise of the first check
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 3e-2}  # ||difference|| / ||change|| of a step; more
+TF32_TOLERANCE = 1e-2      # float32 by tf32 products, which have the 11 significant bits of float16,
 PLAIN_FACTOR = 3           # is accepted up to so many times the difference that the plain modules show in the same type
 
 _lock = threading.Lock()
@@ -163,7 +164,8 @@ def disagreement(model: HVR, weights: Weights, device: torch.device) -> str:
         after = recursion.run(iter((zH, zL)), kind)
         found = (after.zL if kind == "L" else after.zH).double() - before
         error, usual_error = (((t - expected).norm() / expected.norm()).item() for t in (found, usual))
-        allowed = max(TOLERANCE[weights.dtype], PLAIN_FACTOR * usual_error)
+        tolerance = TF32_TOLERANCE if weights.precision == "tf32" else TOLERANCE[weights.dtype]
+        allowed = max(tolerance, PLAIN_FACTOR * usual_error)
         if not error <= allowed:  # NaN too
             return f"an {kind} step is off by {error:.2g} of its change, where at most {allowed:.2g} is rounding"
     return ""

@@ -10,17 +10,17 @@ log = logging.getLogger(__name__)
 
 
 class Trust:
-    """Remembers for which sizes, types and devices the kernels were right."""
+    """Remembers in `verdicts` for which sizes, types and devices the kernels were right."""
 
     def __init__(self) -> None:
-        self._verdicts: dict[Hashable, bool] = {}
+        self.verdicts: dict[Hashable, bool] = {}
 
     def given(self, key: Hashable, disagreement: Callable[[], str | None], warning: str) -> bool:
         """Whether `disagreement()` found no problem for `key`; asked once. A problem is logged after `warning`.
 
         Any error of the kernels but a lack of memory is a problem, too.
         """
-        if key not in self._verdicts:
+        if key not in self.verdicts:
             try:
                 problem = disagreement()
             except torch.OutOfMemoryError:
@@ -29,5 +29,5 @@ class Trust:
                 problem = f"they fail ({type(error).__name__}: {str(error)[:500]})"
             if problem:
                 log.warning("%s: %s. Plain PyTorch is used, slower and with more memory", warning, problem)
-            self._verdicts[key] = not problem
-        return self._verdicts[key]
+            self.verdicts[key] = not problem
+        return self.verdicts[key]

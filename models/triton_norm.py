@@ -88,9 +88,9 @@ def statistics_kernel(x, sums, pixels, span, C: tl.constexpr, Cp: tl.constexpr, 
 
 
 @triton.jit
-def normalised(value, sums, gamma, beta, image, pixels, parts, C: tl.constexpr, Cp: tl.constexpr, GROUPS: tl.constexpr,
-               PARTS: tl.constexpr, EPS: tl.constexpr):
-    """LeakyReLU(GroupNorm(value)) of rows (BLOCK, Cp) of an image."""
+def group_statistics(sums, image, pixels, parts, C: tl.constexpr, Cp: tl.constexpr, GROUPS: tl.constexpr, PARTS: tl.constexpr,
+                     EPS: tl.constexpr):
+    """-> mean and 1 / standard deviation of each channel's group in an image, (Cp,)."""
     channel, part = tl.arange(0, Cp), tl.arange(0, PARTS)
     group = channel // (C // GROUPS)
     count = pixels.to(tl.float32) * (C // GROUPS)
@@ -101,8 +101,17 @@ def normalised(value, sums, gamma, beta, image, pixels, parts, C: tl.constexpr, 
         square = tl.sum(tl.load(row + parts + part, mask=part < parts, other=0.0)) / count
         mean = tl.where(group == g, shifted + tl.load(row + 2 * parts), mean)
         variance = tl.where(group == g, tl.maximum(square - shifted * shifted, 0.0), variance)
+    return mean, tl.rsqrt(variance + EPS)
+
+
+@triton.jit
+def normalised(value, sums, gamma, beta, image, pixels, parts, C: tl.constexpr, Cp: tl.constexpr, GROUPS: tl.constexpr,
+               PARTS: tl.constexpr, EPS: tl.constexpr):
+    """LeakyReLU(GroupNorm(value)) of rows (BLOCK, Cp) of an image."""
+    channel = tl.arange(0, Cp)
+    mean, rate = group_statistics(sums, image, pixels, parts, C, Cp, GROUPS, PARTS, EPS)
     inside = channel < C
-    scale = tl.load(gamma + channel, mask=inside, other=0.0) * tl.rsqrt(variance + EPS)
+    scale = tl.load(gamma + channel, mask=inside, other=0.0) * rate
     value = (value - mean[None, :]) * scale[None, :] + tl.load(beta + channel, mask=inside, other=0.0)[None, :]
     return tl.where(value > 0, value, value * SLOPE)
 

@@ -13,6 +13,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 TOLERANCE = {  # of ||found - expected|| / ||expected||
     "swin_shifted": 2e-6, "swin_unshifted": 2e-6, "swin_small_window": 2e-6, "swin_float16": 1e-3, "swin_bfloat16": 8e-3,
     "gradients_shifted": 3e-5, "gradients_unshifted_small": 3e-5,
+    "norm_gradients": 1e-6, "norm_gradients_wide": 1e-6, "conv_block": 1e-5,
     "norm": 1e-6, "norm_large_mean": 2e-5, "norm_bfloat16": 4e-3, "pool": 0, "upsample": 1e-6,
     "conv_limit_1": 1e-6, "conv_limit_400": 1e-6, "conv_limit_600": 1e-6,
     "float32_zH": 1e-5, "float32_zL": 1e-5, "float32_picture": 1e-5,
@@ -50,3 +51,9 @@ def test_first_check_finds_wrong_weights(results):
 def test_first_check_finds_wrong_gradients(results):
     assert results["gradient_check"]["right"] == ""
     assert "the gradient of x is off by 0.01" in results["gradient_check"]["wrong"]
+
+
+def test_first_check_finds_wrong_norm_gradients(results):
+    found = results["norm_gradient_check"]
+    assert found["right"] == found["right_bfloat16"] == ""
+    assert "is off by" in found["wrong"]

@@ -11,6 +11,8 @@ from triton.runtime.jit import JITFunction  # noqa: E402
 
 from exp_config import Config  # noqa: E402
 from models import HVR, gpu, gpu_steps  # noqa: E402
+from models.triton_gradient import fused_block  # noqa: E402
+from models.triton_norm_gradient import norm_act_with_gradients  # noqa: E402
 
 TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
 
@@ -27,23 +29,43 @@ def compiled(kernel, capability, arguments, num_warps=4, num_stages=3, **constan
     return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
 
 
-def launches(monkeypatch, dtype):
-    """The kernels that a picture takes, each with its arguments, once per kernel; nothing is computed."""
+def launches(monkeypatch, run):
+    """The kernels that `run()` launches, each with its arguments, once per kernel; nothing is computed."""
     seen = {}
-    monkeypatch.setattr(JITFunction, "__getitem__", lambda kernel, grid: lambda *arguments, **settings: seen.setdefault(
-        kernel.fn.__name__, (kernel, arguments, settings)))
-    run = gpu.Recursion(gpu_steps.Weights(HVR.from_config(Config()).requires_grad_(False), dtype), torch.zeros(1, 3, 16, 16))
-    run.run(iter(torch.zeros(2, 1, 24, 16, 16)), "LH")
-    run.head()
+    with monkeypatch.context() as patch:
+        patch.setattr(JITFunction, "__getitem__", lambda kernel, grid: lambda *arguments, **settings: seen.setdefault(
+            kernel.fn.__name__, (kernel, arguments, settings)))
+        run()
     return seen
 
 
-@torch.no_grad()
-def test_kernels_compile_for_a_hopper_gpu(monkeypatch, tmp_path):
+def picture():
+    """A picture in bfloat16."""
+    weights = gpu_steps.Weights(HVR.from_config(Config()).requires_grad_(False), torch.bfloat16)
+    recursion = gpu.Recursion(weights, torch.zeros(1, 3, 16, 16))
+    recursion.run(iter(torch.zeros(2, 1, 24, 16, 16)), "LH")
+    recursion.head()
+
+
+def gradients():
+    """Those of a Swin block and of a GroupNorm, products in bfloat16."""
+    model = HVR.from_config(Config())
+    block, norm = model.H_net_model.layers[0].residual_group.blocks[1], model.L_net_model.conv0_0.conv[1]
+    fused_block(block, torch.zeros(1, 16, 16, 24, requires_grad=True), torch.bfloat16).sum().backward()
+    norm_act_with_gradients(torch.zeros(1, 24, 16, 16, dtype=torch.bfloat16, requires_grad=True), norm).sum().backward()
+
+
+@pytest.mark.parametrize(("run", "names"), [
+    (picture, {"swin_block_kernel", "statistics_kernel", "norm_act_kernel", "update_latent_kernel", "pool_kernel",
+               "upsample_kernel", "embed_kernel", "residual_kernel", "replace_latent_kernel", "head_kernel"}),
+    (gradients, {"swin_block_kernel", "swin_block_gradient_kernel", "statistics_kernel", "norm_act_kernel",
+                 "norm_gradient_sums_kernel", "norm_gradient_kernel"})], ids=["picture", "gradients"])
+def test_kernels_compile_for_a_hopper_gpu(monkeypatch, tmp_path, run, names):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    kernels = launches(monkeypatch, torch.bfloat16)
-    assert len(kernels) == 10
+    with torch.set_grad_enabled(run is gradients):
+        kernels = launches(monkeypatch, run)
+    assert set(kernels) == names
     for name, (kernel, arguments, settings) in kernels.items():
         binary = compiled(kernel, 90, arguments, **settings)
         assert len(binary.asm["cubin"]) > 1000, name
-        assert name != "swin_block_kernel" or "wgmma" in binary.asm["ptx"]
+        assert "swin" not in name or "wgmma" in binary.asm["ptx"]

@@ -2,9 +2,12 @@
 
 Prints one JSON object {case: {"error": ||found - expected|| / ||expected||, ...}}. Not collected by pytest.
 """
+import contextlib
+import copy
 import json
 import os
 import sys
+from types import SimpleNamespace
 
 os.environ["TRITON_INTERPRET"] = "1"  # before triton is imported
 os.environ["HVR_NATIVE"] = "0"
@@ -14,9 +17,10 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from exp_config import Config
-from models import HVR, State, gpu, gpu_steps, gpu_training, triton_gradient, triton_maps, triton_norm
+from models import HVR, State, gpu, gpu_steps, gpu_training, triton_gradient, triton_maps, triton_norm, triton_norm_gradient
 from models.swin2sr import SwinBlock
 from models.triton_swin import SwinBlockWeights, swin_block
+from models.unetpp import ConvBlock
 from models.weights import load_state
 
 TYPES = {"float32": (torch.float32, torch.float32), "float16": (torch.float16, torch.float16),
@@ -81,6 +85,55 @@ def norm(name, shape, groups, mean=0.0, kind="float32", to_slice=False):
     out = wide[..., shape[-1]:] if to_slice else None
     found = triton_norm.norm_act(x, groups, gamma, beta, 1e-5, out)
     return {name: error(found, expected) | {"rest_untouched": bool(wide[..., : shape[-1]].isnan().all())}}
+
+
+def norm_gradients(name, shape, groups, mean=0.0):
+    """Output and gradients of GroupNorm with LeakyReLU."""
+    group_norm = torch.nn.GroupNorm(groups, shape[1])
+    for parameter in group_norm.parameters():
+        torch.nn.init.normal_(parameter)
+    x, g_y, found = torch.randn(shape) + mean, torch.randn(shape), []
+    for net, dtype in ((group_norm, torch.float32), (copy.deepcopy(group_norm).double(), torch.float64)):
+        at = x.to(dtype).requires_grad_()
+        y = triton_norm_gradient.norm_act_with_gradients(at, net) if net is group_norm else F.leaky_relu(net(at), 0.01)
+        found.append((y.detach(), *torch.autograd.grad(y, (at, *net.parameters()), g_y.to(dtype))))
+    return {name: {"error": max(error(a, b)["error"] for a, b in zip(*found, strict=True))}}
+
+
+def norm_gradient_check():
+    """The comparison before first use passes the right kernels and finds wrong ones."""
+    gpu_training.NORM_CHECK_SIZE = (8, 8)
+    group_norm = torch.nn.GroupNorm(2, 24)
+    cases = {}
+    for kind, dtype in (("right", torch.float32), ("right_bfloat16", torch.bfloat16)):
+        cases[kind] = gpu_training.norm_disagreement(group_norm, torch.device("cpu"), dtype)
+    compute = triton_norm_gradient.norm_act_with_gradients
+    triton_norm_gradient.norm_act_with_gradients = lambda x, norm: compute(x, norm) + 0.01 * x
+    cases["wrong"] = gpu_training.norm_disagreement(group_norm, torch.device("cpu"), torch.float32)
+    triton_norm_gradient.norm_act_with_gradients = compute
+    return {"norm_gradient_check": cases}
+
+
+def conv_block():
+    """L's block in a training on a GPU, its output and gradients; the convolutions are PyTorch's."""
+    block = ConvBlock(8, 12, 2)
+    gpu_training.torch = FakeCuda()
+    x, found = torch.randn(2, 8, 8, 12), []
+    for compute in (lambda x: gpu_training.conv_block_with_gradients(block, x), block.conv):
+        at = x.clone().requires_grad_()
+        y = compute(at)
+        found.append((y.detach(), *torch.autograd.grad(y.square().sum(), (at, *block.parameters()))))
+    gpu_training.torch = torch
+    return {"conv_block": {"error": max(error(a, b)["error"] for a, b in zip(*found, strict=True))}}
+
+
+class FakeCuda:
+    """torch, but for the choice of a GPU to launch on."""
+
+    cuda = SimpleNamespace(device=lambda _: contextlib.nullcontext())
+
+    def __getattr__(self, name):
+        return getattr(torch, name)
 
 
 def levels():
@@ -149,6 +202,9 @@ def main():
     results |= norm("norm", (2, 7, 13, 24), 2)
     results |= norm("norm_large_mean", (1, 9, 16, 48), 4, mean=300.0, to_slice=True)
     results |= norm("norm_bfloat16", (1, 8, 8, 24), 2, kind="bfloat16")
+    results |= norm_gradients("norm_gradients", (2, 24, 7, 13), 2)
+    results |= norm_gradients("norm_gradients_wide", (1, 48, 20, 40), 4, 9.0)
+    results |= norm_gradient_check() | conv_block()
     results |= levels() | strips() | recursion() | first_check()
     print(json.dumps(results))
 
