@@ -1,13 +1,14 @@
 """Whether the GPU kernels are right on this machine, and how fast: needs a CUDA GPU, torch, triton, numpy, safetensors.
 
-    python -m benchmarks.gpu_check [--parts checks,times,kernels,training] [--seed N] [--smoke]
+    python -m benchmarks.gpu_check [--parts checks,times,kernels,training] [--compile] [--seed N] [--smoke]
 
 checks    pictures of fresh random inputs in several sizes, by the kernels and by the plain modules, against float64;
           golden values; graph replay equals single launches, bit for bit
-times     plain transcription (tests/models/reference.py), plain modules, kernels: A B C A B C, median, in fp32, tf32, bf16,
-          600x400 and 4000x3000, with memory; then 24 megapixels in bf16
+times     600x400 by the plain transcription (tests/models/reference.py), the plain modules and the kernels: A B C A B C,
+          median, in fp32, tf32, bf16, with memory; 4000x3000 by the kernels; then the memory of 24 megapixels in bf16
 kernels   the Swin block with other numbers of warps and stages, the convolutions, where an inference's time goes
-training  a supervision step forward and backward, 32 photos of 224x224, bf16
+training  a supervision step of 32 photos of 224x224 in bf16 by all of them, with --compile also compiled (a minute);
+          before that the losses of 20 steps of 4 photos in fp32
 --smoke   tiny sizes on the CPU without the kernels: runs the script itself, its numbers mean nothing
 
 Floors: bytes that must move over the bandwidth of a large copy, or multiply-adds over the rate of a large matrix product in
@@ -41,6 +42,7 @@ MACS_PER_PIXEL = 8 * 99_100 + 4 * 48_000  # ../shared/spec/1: 8 L steps, 4 H ste
 PASSES = 8 * 55 + 4 * 27                  # over maps of 24 channels at full resolution (models/gpu_steps.py)
 TYPES = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 ALLOWED = {"fp32": 1e-4, "tf32": 5e-3, "bf16": 3e-2, "fp16": 1e-2}  # ||picture - exact|| / ||exact||, or 3x the modules' own
+LEARNING_RATE = 3.3e-5  # of the published recipe's first epoch
 SMOKE = "--smoke" in sys.argv
 DEVICE = torch.device("cpu" if SMOKE else "cuda")
 table: list[str] = []
@@ -204,6 +206,8 @@ def times(limits: dict[str, float]) -> None:
             ways: dict[str, Callable[[], object]] = {
                 "transcription": plain, "plain modules": lambda ours=ours: ours(False, False),
                 "kernels, no graphs": lambda ours=ours: ours(True, False), "kernels": lambda ours=ours: ours(True, True)}
+            if H > 1000:  # the others take seconds there
+                ways = {"kernels": ways["kernels"]}
             found = in_turns(ways, *((3, 1) if H > 1000 else (1, 1) if SMOKE else (5, 3)))
             size = 2 if kind == "bf16" else 4
             floor = max(H * W * 24 * size * PASSES / limits["bytes"], H * W * MACS_PER_PIXEL / limits[kind])
@@ -286,17 +290,34 @@ def kernels(limits: dict[str, float]) -> None:
 
 # --- training ---
 
-def training() -> None:
-    """A supervision step of 32 photos: forward, L1 loss, backward, AdamW."""
+def training(compiled: bool) -> None:
+    """A supervision step: forward, L1 loss, backward, AdamW. Speed, and the losses of the first steps."""
     B, side = (1, 8) if SMOKE else (32, 224)
-    low = torch.rand(B, 3, side, side, device=DEVICE) * 2 - 1
+    losses = {name: [step().item() for _ in range(2 if SMOKE else 20)]
+              for name, step in training_steps("fp32", min(B, 4), side, compiled=False).items()}
+    for name in ("plain modules", "with kernels"):
+        pairs = zip(losses[name], losses["transcription"], strict=True)
+        verdict(f"training fp32, first 20 losses, {name}", max(abs(a - b) / b for a, b in pairs), 1e-3)
+    ways = training_steps("bf16", B, side, compiled=compiled)
+    found = in_turns(ways, 1 if SMOKE else 5, 1 if SMOKE else 2)
+    for name, took in found.items():
+        say(f"training step {B}x{side}x{side} bf16 {name:28} {took * 1e3:8.1f} ms {B / took:8.0f} images/s "
+            f"{found.get('transcription', 0) / took:5.1f}x", keep=True)
+    if DEVICE.type == "cuda":
+        torch.cuda.set_sync_debug_mode("warn")  # names the line of any wait for the GPU
+        ways["with kernels"]()
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def training_steps(kind: str, B: int, side: int, compiled: bool) -> dict[str, Callable[[], Tensor]]:
+    """Each way to take a step of B photos of side x side, from the same weights."""
+    low = torch.rand(B, 3, side, side, device=DEVICE, generator=torch.Generator(DEVICE).manual_seed(0)) * 2 - 1
     normal = (low * 1.4).clamp(-1, 1)
-    kind = "bf16"
+    state = golden_model().initial_state(low)
 
     def step_of(network: Callable[..., tuple[State, Tensor]], parameters: list[Tensor],
                 use_kernels: bool) -> Callable[[], Tensor]:
-        optimizer = torch.optim.AdamW(parameters, 1e-4, fused=True)
-        state = golden_model().initial_state(low)
+        optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, fused=True)
 
         def step() -> Tensor:
             with precision(kind, use_kernels):
@@ -308,9 +329,6 @@ def training() -> None:
             return loss.detach()
         return step
 
-    def trained() -> HVR:
-        return golden_model().train().requires_grad_(True)
-
     weights = {name: p.detach().clone().requires_grad_() for name, p in golden_model().named_parameters()}
 
     def transcription(x: Tensor, state: State) -> tuple[State, Tensor]:
@@ -319,37 +337,20 @@ def training() -> None:
         return State(zH, zL), out
 
     ways = {"transcription": step_of(transcription, list(weights.values()), False)}
-    for name, use_kernels, channels_last, compiled in (
-            ("plain modules", False, False, False), ("with kernels", True, False, False),
-            ("with kernels, channels last", True, True, False), ("compiled", False, False, True),
-            ("compiled, channels last", False, True, True)):
-        if SMOKE and compiled:
+    for name, use_kernels, is_compiled in (("plain modules", False, False), ("with kernels", True, False),
+                                           ("compiled", False, True)):
+        if is_compiled and not compiled:
             continue
-        model = trained()
-        if channels_last:
-            model = model.to(memory_format=torch.channels_last)
-        ways[name] = step_of(torch.compile(model) if compiled else model, list(model.parameters()), use_kernels)
-    kind = "fp32"
-    compared = ("transcription", "plain modules", "with kernels")
-    losses = {name: [ways[name]().item() for _ in range(2 if SMOKE else 20)] for name in compared}
-    for name in compared[1:]:
-        pairs = zip(losses[name], losses["transcription"], strict=True)
-        verdict(f"training fp32, first 20 losses, {name}", max(abs(a - b) / b for a, b in pairs), 1e-3)
-    kind = "bf16"
-    found = in_turns(ways, 1 if SMOKE else 5, 1 if SMOKE else 3)
-    for name, took in found.items():
-        say(f"training step {B}x{side}x{side} bf16 {name:28} {took * 1e3:8.1f} ms {B / took:8.0f} images/s "
-            f"{found.get('transcription', 0) / took:5.1f}x", keep=True)
-    if DEVICE.type == "cuda":
-        torch.cuda.set_sync_debug_mode("warn")  # names the line of any wait for the GPU
-        ways["with kernels"]()
-        torch.cuda.set_sync_debug_mode("default")
+        model = golden_model().train().requires_grad_(True)
+        ways[name] = step_of(torch.compile(model) if is_compiled else model, list(model.parameters()), use_kernels)
+    return ways
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", default="checks,times,kernels,training", help="which, separated by commas")
+    parser.add_argument("--compile", action="store_true", help="time a compiled training step, too")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the random inputs; fresh by default")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes on the CPU")
     arguments = parser.parse_args()
@@ -357,7 +358,8 @@ def main() -> None:
         + (torch.cuda.get_device_name() if DEVICE.type == "cuda" else "cpu, only to run the script"), keep=True)
     limits = ceilings()
     parts: dict[str, Callable[[], None]] = {"checks": lambda: checks(arguments.seed), "times": lambda: times(limits),
-                                            "kernels": lambda: kernels(limits), "training": training}
+                                            "kernels": lambda: kernels(limits),
+                                            "training": lambda: training(arguments.compile)}
     for name in arguments.parts.split(","):
         if SMOKE and name == "kernels":
             continue
