@@ -129,7 +129,8 @@ def run_stages(photos: Sequence[PhotoRef], config: Config, epoch: int, spent: di
     views = each("decode large photos", lambda file, view: decode_for_view(file, view, size), files, views)
     normal = each("rotate, crop, resize", lambda seen: take_view(*seen, size, "lanczos"), views)
     ranges = ranges_at(config, epoch)
-    dark = each("curve", lambda y, rng: darken(y, draw_curve(rng, ranges, config.l_distribution)), normal, rngs)
+    dark = each("curve", lambda y, rng: darken(y, draw_curve(rng, ranges, config.l_distribution, config.alpha_distribution)),
+                normal, rngs)
     low = each("degradations", lambda x, rng: degrade(x, rng, config.augment_rate), dark, rngs)
     pairs = [{"low": torch.from_numpy(x), "normal": torch.from_numpy(y), "image_id": photo.id, "state_seed": 0}
              for x, y, photo in zip(low, normal, photos, strict=True)]

@@ -7,8 +7,8 @@ checks    pictures of fresh random inputs in several sizes, by the kernels and b
 times     600x400 by the plain transcription (tests/models/reference.py), the plain modules and the kernels: A B C A B C,
           median, in fp32, tf32, bf16, with memory; 4000x3000 by the kernels; then the memory of 24 megapixels in bf16
 kernels   the Swin block with other numbers of warps and stages, the convolutions, where an inference's time goes
-training  a supervision step of 32 photos of 224x224 in bf16 by all of them, with --compile also compiled (a minute);
-          before that the losses of 20 steps of 4 photos in fp32
+training  a supervision step of 32 photos of 224x224 in bf16 by all of them, with --compile also compiled (a minute), and
+          where the GPU's time goes in it; before that the losses of 20 steps of 4 photos in fp32
 --smoke   tiny sizes on the CPU without the kernels: runs the script itself, its numbers mean nothing
 
 Floors: bytes that must move over the bandwidth of a large copy, or multiply-adds over the rate of a large matrix product in
@@ -283,9 +283,15 @@ def kernels(limits: dict[str, float]) -> None:
             f"{floor:.2f}", keep=True)
     x = torch.rand(1, 3, H, W, device=DEVICE) * 2 - 1
     state = model.initial_state(x)
-    with precision("bf16"), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-        model.sample(x, state)
-    say(profile.key_averages().table(sort_by="self_cuda_time_total", row_limit=22, max_name_column_width=60))
+    with precision("bf16"):
+        profile(lambda: model.sample(x, state))
+
+
+def profile(run: Callable[[], object]) -> None:
+    """Where the GPU's time goes."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as found:
+        run()
+    say(found.key_averages().table(sort_by="self_cuda_time_total", row_limit=22, max_name_column_width=60))
 
 
 # --- training ---
@@ -307,6 +313,7 @@ def training(compiled: bool) -> None:
         torch.cuda.set_sync_debug_mode("warn")  # names the line of any wait for the GPU
         ways["with kernels"]()
         torch.cuda.set_sync_debug_mode("default")
+        profile(ways["with kernels"])
 
 
 def training_steps(kind: str, B: int, side: int, compiled: bool) -> dict[str, Callable[[], Tensor]]:

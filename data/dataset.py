@@ -119,7 +119,7 @@ class LowLightPairs(Dataset[Pair]):
 
     def _darkened(self, sample: _Sample, normal: np.ndarray) -> np.ndarray:
         ranges = ranges_at(self.config, sample.epoch) if self.train else final_ranges(self.config)
-        return darken(normal, draw_curve(sample.rng, ranges, self.config.l_distribution))
+        return darken(normal, draw_curve(sample.rng, ranges, self.config.l_distribution, self.config.alpha_distribution))
 
     def _degraded(self, sample: _Sample, low: np.ndarray) -> np.ndarray:
         """Sensor noise has its own random stream: the published recipe's numbers stay what they are, whatever its rate."""

@@ -73,7 +73,9 @@ class Config:
     num_workers: int = 4                            # loader processes per training process
 
     # --- darkening and augmentation (paper sec. III-D) ---
-    alpha_range: list[float] = field(default_factory=lambda: [0.0, 0.3])   # curve exponent parameter, uniform
+    alpha_range: list[float] = field(default_factory=lambda: [0.0, 0.3])   # of the curve's exponent, as alpha_distribution says
+    alpha_distribution: Literal["uniform", "root"] = "uniform"  # uniform (published), or its fifth root uniform: mild curves
+    #                                                             as often as strong ones
     k_range: list[float] = field(default_factory=lambda: [0.0, 0.4])       # black offset, half-normal near the minimum
     l_range: list[float] = field(default_factory=lambda: [0.0, 0.95])      # loss of light, as l_distribution says
     l_distribution: Literal["normal", "uniform"] = "normal"  # half-normal near the minimum (published), or uniform

@@ -1,8 +1,10 @@
-"""A Swin block with gradients in GPU kernels (Triton), for training: its input is all that is kept for the backward pass.
+"""A Swin block with gradients in GPU kernels (Triton), for training.
 
-The forward is models/triton_swin.py. The backward kernel computes a window's forward again and goes back through it, all in
-registers and shared memory. A program takes windows at a fixed distance and adds up the parameters' gradients in memory of its
-own, which the L2 cache holds; one sum over the programs ends it: no atomics, equal bits in every run.
+The forward is models/triton_swin.py; kept for the backward pass are its input and what its two norms read. Back go two
+kernels: one through norms and MLP, pixel by pixel, and one through the attention, whose programs stay with one head and keep
+its sums, for the position bias above all, in registers; the products that the attention's own matrices take are PyTorch's. A
+program takes blocks of pixels (windows) at a fixed distance; one sum over the programs ends it: no atomics, equal bits in
+every run.
 
 Letters as in models/triton_swin.py; g_x is the loss's gradient with respect to x.
 """
@@ -22,16 +24,16 @@ from models.triton_swin import (
     MATRICES,
     TRITON_TYPES,
     SwinBlockWeights,
-    addresses,
-    attention,
     layer_norm,
-    mlp,
     packed,
+    pad,
+    pixels_of_window,
     swin_block,
 )
 
 NAMES = ("qkv", "qkv_bias", "scale", "position_bias", "proj", "fc1", "fc1_bias", "fc2", "vectors")  # in this order everywhere
-PROGRAMS = 264           # two for each multiprocessor of a large GPU; 0.1 MB of sums each
+PROGRAMS = 264           # two for each multiprocessor of a large GPU
+PIXELS = 64              # of a block of the MLP's kernel
 LN2 = tl.constexpr(math.log(2.0))
 
 
@@ -76,123 +78,151 @@ def mlp_back(x, g, fc1, fc1_bias, fc2, g_fc1, g_fc1_bias, g_fc2, HIDDEN: tl.cons
 
 
 @triton.jit
+def mlp_gradient_kernel(x, attended, changed, g_y, g_attended, g_x, fc1, fc1_bias, fc2, vectors, sums, pixels,
+                        D: tl.constexpr, Dp: tl.constexpr, HIDDEN: tl.constexpr, EPS: tl.constexpr, DOT: tl.constexpr,
+                        PRECISION: tl.constexpr, BLOCK: tl.constexpr):
+    """All but the attention: from g_y the gradients of its output and of x, past it; all maps (pixels, D).
+
+    The parameters' gradients are added to sums (programs, size): fc1, fc1_bias, fc2, vectors.
+    """
+    size: tl.constexpr = HIDDEN * (2 * Dp + 1) + 6 * Dp
+    g_fc1 = sums + tl.program_id(0) * size
+    g_fc1_bias = g_fc1 + Dp * HIDDEN
+    g_fc2 = g_fc1_bias + HIDDEN
+    channel = tl.arange(0, Dp)
+    gamma1, beta1, gamma2 = (tl.load(vectors + Dp + channel), tl.load(vectors + 2 * Dp + channel),
+                             tl.load(vectors + 4 * Dp + channel))
+    g_proj_bias, g_gamma1, g_beta1 = (tl.zeros((Dp,), tl.float32), tl.zeros((Dp,), tl.float32), tl.zeros((Dp,), tl.float32))
+    g_fc2_bias, g_gamma2, g_beta2 = (tl.zeros((Dp,), tl.float32), tl.zeros((Dp,), tl.float32), tl.zeros((Dp,), tl.float32))
+    for start in range(tl.program_id(0) * BLOCK, pixels, tl.num_programs(0) * BLOCK):
+        pixel = start + tl.arange(0, BLOCK)
+        inside = (pixel < pixels)[:, None] & (channel < D)[None, :]
+        offset = pixel.to(tl.int64)[:, None] * D + channel[None, :]
+        before = tl.load(attended + offset, mask=inside, other=0.0).to(tl.float32)
+        middle = tl.load(x + offset, mask=inside, other=0.0).to(tl.float32) + layer_norm(before, gamma1, beta1, D, EPS)
+        g = tl.load(g_y + offset, mask=inside, other=0.0).to(tl.float32)
+        g_beta2 += tl.sum(g, 0)
+        g_changed, along = layer_norm_back(tl.load(changed + offset, mask=inside, other=0.0).to(tl.float32), gamma2, g, D, EPS)
+        g_gamma2 += tl.sum(along, 0)
+        g_fc2_bias += tl.sum(g_changed, 0)
+        g += mlp_back(middle.to(DOT), g_changed.to(DOT), fc1, fc1_bias, fc2, g_fc1, g_fc1_bias, g_fc2, HIDDEN, DOT, PRECISION)
+        g_beta1 += tl.sum(g, 0)
+        g_before, along = layer_norm_back(before, gamma1, g, D, EPS)
+        g_gamma1 += tl.sum(along, 0)
+        g_proj_bias += tl.sum(g_before, 0)
+        tl.store(g_attended + offset, g_before.to(DOT), mask=inside)
+        tl.store(g_x + offset, g.to(g_x.dtype.element_ty), mask=inside)
+    g_vectors = g_fc2 + HIDDEN * Dp + channel
+    tl.store(g_vectors, g_proj_bias)
+    tl.store(g_vectors + Dp, g_gamma1)
+    tl.store(g_vectors + 2 * Dp, g_beta1)
+    tl.store(g_vectors + 3 * Dp, g_fc2_bias)
+    tl.store(g_vectors + 4 * Dp, g_gamma2)
+    tl.store(g_vectors + 5 * Dp, g_beta2)
+
+
+@triton.jit
 def unit_back(unit, rate, g):
     """Of unit_rows, unit = x * rate: -> g_x."""
     return (g - unit * tl.sum(g * unit, 1)[:, None]) * rate[:, None]
 
 
 @triton.jit
-def attention_back(x, g, qkv, qkv_bias, scale, position_bias, proj, g_qkv, g_qkv_bias, g_scale, g_position_bias, g_proj,
-                   region, MASK: tl.constexpr, HEADS: tl.constexpr, dp: tl.constexpr, DOT: tl.constexpr,
-                   PRECISION: tl.constexpr):
-    """x (n, Dp) and g = gradient of the output, both of the type DOT -> g_x (n, Dp) float32."""
-    n: tl.constexpr = x.shape[0]
-    Dp: tl.constexpr = x.shape[1]
+def attention_gradient_kernel(x, g, g_qkv, attended, qkv, qkv_bias, scale, position_bias, proj, sums, windows, H, W,
+                              SHIFT: tl.constexpr, w: tl.constexpr, D: tl.constexpr, Dp: tl.constexpr, HEADS: tl.constexpr,
+                              dp: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr):
+    """One head h: from g, the gradient of the projection's output, (B, H, W, D), those of q, k, v: g_qkv (B, H, W, h, 3, d).
+
+    Also written: `attended` (B, H, W, h, d), which the projection reads, and to sums (programs, size) the gradients of
+    qkv_bias, scale, position_bias.
+    """
+    n: tl.constexpr = w * w
+    d: tl.constexpr = D // HEADS
+    h = tl.program_id(1)
     token, head_channel, channel = tl.arange(0, n), tl.arange(0, dp), tl.arange(0, Dp)
-    in_weight = channel[:, None] * dp + head_channel[None, :]
-    out_weight = head_channel[:, None] * Dp + channel[None, :]
-    pair = token[:, None] * n + token[None, :]
-    x_t = tl.trans(x)
-    g_x = tl.zeros((n, Dp), tl.float32)
-    for h in range(HEADS):
-        weights, biases = h * 3 * Dp * dp + in_weight, h * 3 * dp + head_channel
-        w_q, w_k, w_v = (tl.load(qkv + weights), tl.load(qkv + weights + Dp * dp), tl.load(qkv + weights + 2 * Dp * dp))
-        q = tl.dot(x, w_q, input_precision=PRECISION) + tl.load(qkv_bias + biases)[None, :]
-        k = tl.dot(x, w_k, input_precision=PRECISION) + tl.load(qkv_bias + biases + dp)[None, :]
-        v = (tl.dot(x, w_v, input_precision=PRECISION) + tl.load(qkv_bias + biases + 2 * dp)[None, :]).to(DOT)
+    in_weight = h * 3 * Dp * dp + channel[:, None] * dp + head_channel[None, :]
+    bias, pair = h * 3 * dp + head_channel, h * n * n + token[:, None] * n + token[None, :]
+    w_q, w_k, w_v = tl.load(qkv + in_weight), tl.load(qkv + in_weight + Dp * dp), tl.load(qkv + in_weight + 2 * Dp * dp)
+    b_q, b_k, b_v = tl.load(qkv_bias + bias), tl.load(qkv_bias + bias + dp), tl.load(qkv_bias + bias + 2 * dp)
+    out, factor = tl.load(proj + h * dp * Dp + head_channel[:, None] * Dp + channel[None, :]), tl.load(scale + h)
+    g_b_q, g_b_k, g_b_v = tl.zeros((dp,), tl.float32), tl.zeros((dp,), tl.float32), tl.zeros((dp,), tl.float32)
+    g_pair, g_factor = tl.zeros((n, n), tl.float32), 0.0
+    inside, of_head = (channel < D)[None, :], (head_channel < d)[None, :]
+    for window in range(tl.program_id(0), windows, tl.num_programs(0)):
+        pixel, region = pixels_of_window(window, H, W, SHIFT, w)
+        offset = pixel[:, None] * D + channel[None, :]
+        tokens = tl.load(x + offset, mask=inside, other=0.0).to(DOT)
+        g_o = tl.dot(tl.load(g + offset, mask=inside, other=0.0), tl.trans(out), input_precision=PRECISION)
+        q = tl.dot(tokens, w_q, input_precision=PRECISION) + b_q[None, :]
+        k = tl.dot(tokens, w_k, input_precision=PRECISION) + b_k[None, :]
+        v = (tl.dot(tokens, w_v, input_precision=PRECISION) + b_v[None, :]).to(DOT)
         rate_q, rate_k = tl.rsqrt(tl.maximum(tl.sum(q * q, 1), 1e-24)), tl.rsqrt(tl.maximum(tl.sum(k * k, 1), 1e-24))
         q, k = q * rate_q[:, None], k * rate_k[:, None]
-        factor = tl.load(scale + h)
-        s = tl.dot(q.to(DOT), tl.trans(k.to(DOT)), input_precision=PRECISION)
-        s = s * factor + tl.load(position_bias + h * n * n + pair)
-        if MASK:
+        s = tl.dot(q.to(DOT), tl.trans(k.to(DOT)), input_precision=PRECISION) * factor + tl.load(position_bias + pair)
+        if SHIFT > 0:
             s = tl.where(region[:, None] == region[None, :], s, s + MASKED_LOG2)
         p = tl.exp2(s - tl.max(s, 1)[:, None])
-        p = p / tl.sum(p, 1)[:, None]
-        o = tl.dot(p.to(DOT), v, input_precision=PRECISION)
+        p = (p / tl.sum(p, 1)[:, None]).to(DOT)
+        o = tl.dot(p, v, input_precision=PRECISION)
+        tl.store(attended + pixel[:, None] * D + h * d + head_channel[None, :], o.to(DOT), mask=of_head)
 
-        out = tl.load(proj + h * dp * Dp + out_weight)
-        add(g_proj + h * dp * Dp + out_weight, tl.dot(tl.trans(o.to(DOT)), g, input_precision=PRECISION))
-        g_o = tl.dot(g, tl.trans(out), input_precision=PRECISION).to(DOT)
-        g_v = tl.dot(tl.trans(p.to(DOT)), g_o, input_precision=PRECISION)
-        g_p = tl.dot(g_o, tl.trans(v), input_precision=PRECISION)
-        g_s = p * (g_p - tl.sum(g_p * p, 1)[:, None]) * LN2                           # of s, which is in powers of two
-        add(g_position_bias + h * n * n + pair, g_s)
-        g_cosine = (g_s * factor).to(DOT)
-        g_q = tl.dot(g_cosine, k.to(DOT), input_precision=PRECISION)
-        add(g_scale + h, tl.sum(g_q * q) / factor)
+        g_v = tl.dot(tl.trans(p), g_o.to(DOT), input_precision=PRECISION)
+        g_s = tl.dot(g_o.to(DOT), tl.trans(v), input_precision=PRECISION) - tl.sum(g_o * o, 1)[:, None]
+        g_s *= p.to(tl.float32) * LN2                                                # s is in powers of two
+        g_pair += g_s
+        g_s = (g_s * factor).to(DOT)
+        g_q = tl.dot(g_s, k.to(DOT), input_precision=PRECISION)
+        g_factor += tl.sum(g_q * q) / factor
+        g_k = unit_back(k, rate_k, tl.dot(tl.trans(g_s), q.to(DOT), input_precision=PRECISION))
         g_q = unit_back(q, rate_q, g_q)
-        g_k = unit_back(k, rate_k, tl.dot(tl.trans(g_cosine), q.to(DOT), input_precision=PRECISION))
-
-        add(g_qkv_bias + biases, tl.sum(g_q, 0))
-        add(g_qkv_bias + biases + dp, tl.sum(g_k, 0))
-        add(g_qkv_bias + biases + 2 * dp, tl.sum(g_v, 0))
-        g_q, g_k, g_v = g_q.to(DOT), g_k.to(DOT), g_v.to(DOT)
-        add(g_qkv + weights, tl.dot(x_t, g_q, input_precision=PRECISION))
-        add(g_qkv + weights + Dp * dp, tl.dot(x_t, g_k, input_precision=PRECISION))
-        add(g_qkv + weights + 2 * Dp * dp, tl.dot(x_t, g_v, input_precision=PRECISION))
-        g_x += tl.dot(g_q, tl.trans(w_q), input_precision=PRECISION)
-        g_x += tl.dot(g_k, tl.trans(w_k), input_precision=PRECISION)
-        g_x += tl.dot(g_v, tl.trans(w_v), input_precision=PRECISION)
-    return g_x
-
-
-@triton.jit
-def swin_block_gradient_kernel(x, g_y, g_x, qkv, qkv_bias, scale, position_bias, proj, fc1, fc1_bias, fc2, vectors, sums,
-                               windows, H, W, SHIFT: tl.constexpr, w: tl.constexpr, D: tl.constexpr, Dp: tl.constexpr,
-                               HEADS: tl.constexpr, dp: tl.constexpr, HIDDEN: tl.constexpr, EPS: tl.constexpr,
-                               DOT: tl.constexpr, PRECISION: tl.constexpr):
-    """g_x from g_y, both (B, H, W, D); the parameters' gradients added to sums (programs, size), in the order of NAMES."""
-    n: tl.constexpr = w * w
-    size: tl.constexpr = HEADS * (4 * Dp * dp + 3 * dp + 1 + n * n) + HIDDEN * (2 * Dp + 1) + 6 * Dp
-    g_qkv = sums + tl.program_id(0) * size
-    g_qkv_bias = g_qkv + HEADS * 3 * Dp * dp
-    g_scale = g_qkv_bias + HEADS * 3 * dp
-    g_position_bias = g_scale + HEADS
-    g_proj = g_position_bias + HEADS * n * n
-    g_fc1 = g_proj + HEADS * dp * Dp
-    g_fc1_bias = g_fc1 + Dp * HIDDEN
-    g_fc2 = g_fc1_bias + HIDDEN
-    channel = tl.arange(0, Dp)
-    g_vectors = g_fc2 + HIDDEN * Dp + channel
-    inside = (channel < D)[None, :]
-    proj_bias, gamma1, beta1 = tl.load(vectors + channel), tl.load(vectors + Dp + channel), tl.load(vectors + 2 * Dp + channel)
-    fc2_bias, gamma2 = tl.load(vectors + 3 * Dp + channel), tl.load(vectors + 4 * Dp + channel)
-    for window in range(tl.program_id(0), windows, tl.num_programs(0)):
-        offset, region = addresses(window, H, W, SHIFT, w, D, Dp)
-        tokens = tl.load(x + offset, mask=inside, other=0.0).to(tl.float32)
-        attended = attention(tokens.to(DOT), qkv, qkv_bias, scale, position_bias, proj, region, SHIFT > 0, HEADS, dp, DOT,
-                             PRECISION) + proj_bias[None, :]
-        middle = (tokens + layer_norm(attended, gamma1, beta1, D, EPS)).to(DOT)
-        changed = mlp(middle, fc1, fc1_bias, fc2, HIDDEN, DOT, PRECISION) + fc2_bias[None, :]
-
-        g = tl.load(g_y + offset, mask=inside, other=0.0).to(tl.float32)
-        g_changed, g_gamma = layer_norm_back(changed, gamma2, g, D, EPS)
-        add(g_vectors + 3 * Dp, tl.sum(g_changed, 0))
-        add(g_vectors + 4 * Dp, tl.sum(g_gamma, 0))
-        add(g_vectors + 5 * Dp, tl.sum(g, 0))
-        g += mlp_back(middle, g_changed.to(DOT), fc1, fc1_bias, fc2, g_fc1, g_fc1_bias, g_fc2, HIDDEN, DOT, PRECISION)
-        g_attended, g_gamma = layer_norm_back(attended, gamma1, g, D, EPS)
-        add(g_vectors, tl.sum(g_attended, 0))
-        add(g_vectors + Dp, tl.sum(g_gamma, 0))
-        add(g_vectors + 2 * Dp, tl.sum(g, 0))
-        g += attention_back(tokens.to(DOT), g_attended.to(DOT), qkv, qkv_bias, scale, position_bias, proj, g_qkv, g_qkv_bias,
-                            g_scale, g_position_bias, g_proj, region, SHIFT > 0, HEADS, dp, DOT, PRECISION)
-        tl.store(g_x + offset, g.to(g_x.dtype.element_ty), mask=inside)
+        g_b_q += tl.sum(g_q, 0)
+        g_b_k += tl.sum(g_k, 0)
+        g_b_v += tl.sum(g_v, 0)
+        of_pixel = g_qkv + pixel[:, None] * (3 * D) + h * (3 * d) + head_channel[None, :]
+        tl.store(of_pixel, g_q.to(DOT), mask=of_head)
+        tl.store(of_pixel + d, g_k.to(DOT), mask=of_head)
+        tl.store(of_pixel + 2 * d, g_v.to(DOT), mask=of_head)
+    sums += tl.program_id(0) * HEADS * (3 * dp + 1 + n * n)
+    tl.store(sums + bias, g_b_q)
+    tl.store(sums + bias + dp, g_b_k)
+    tl.store(sums + bias + 2 * dp, g_b_v)
+    tl.store(sums + HEADS * 3 * dp + h, g_factor)
+    tl.store(sums + HEADS * (3 * dp + 1) + pair, g_pair)
 
 
-def block_gradients(x: Tensor, g_y: Tensor, weights: SwinBlockWeights, precision: str) -> list[Tensor]:
-    """g_x and the gradients of the tensors of `packed`, in the order of NAMES, float32."""
-    t, (B, H, W, D) = weights, x.shape
-    windows = B * (H // t.window) * (W // t.window)
-    tensors = [getattr(t, name) for name in NAMES]
-    sizes = [tensor.numel() for tensor in tensors]
-    g_x, sums = torch.empty_like(x), torch.zeros(min(PROGRAMS, windows), sum(sizes), device=x.device)
-    swin_block_gradient_kernel[(len(sums),)](
-        x, g_y.contiguous(), g_x, *tensors, sums, windows, H, W, SHIFT=t.shift, w=t.window, D=D, Dp=t.vectors.shape[1],
-        HEADS=len(t.scale), dp=t.qkv.shape[-1], HIDDEN=len(t.fc1_bias), EPS=t.eps, DOT=TRITON_TYPES[t.qkv.dtype],
-        PRECISION=precision, num_warps=4, num_stages=1)
-    return [g_x, *(part.view_as(tensor) for part, tensor in zip(sums.sum(0).split(sizes), tensors, strict=True))]
+def block_gradients(x: Tensor, g_y: Tensor, kept: tuple[Tensor, Tensor], weights: SwinBlockWeights,
+                    precision: str) -> list[Tensor]:
+    """g_x and the gradients of the tensors of `packed`, in the order of NAMES, float32. kept: see swin_block."""
+    t, (B, H, W, D), heads = weights, x.shape, len(weights.scale)
+    windows, pixels, d = B * (H // t.window) * (W // t.window), B * H * W, D // heads
+    Dp, dp, dot_dtype = t.vectors.shape[1], t.qkv.shape[-1], t.qkv.dtype
+    common = {"D": D, "Dp": Dp, "DOT": TRITON_TYPES[dot_dtype], "PRECISION": precision}
+
+    past, g_attention = torch.empty_like(x), torch.empty_like(x, dtype=dot_dtype)
+    by_mlp = [t.fc1, t.fc1_bias, t.fc2, t.vectors]
+    sums = torch.zeros(min(PROGRAMS, triton.cdiv(pixels, PIXELS)), sum(p.numel() for p in by_mlp), device=x.device)
+    mlp_gradient_kernel[(len(sums),)](
+        x, *kept, g_y.contiguous(), g_attention, past, *by_mlp, sums, pixels, HIDDEN=len(t.fc1_bias), EPS=t.eps, BLOCK=PIXELS,
+        **common, num_warps=4, num_stages=1)
+    g_mlp = split_like(sums, by_mlp)
+
+    g_qkv, attended = x.new_empty(pixels, 3 * D, dtype=dot_dtype), x.new_empty(pixels, D, dtype=dot_dtype)
+    by_attention = [t.qkv_bias, t.scale, t.position_bias]
+    sums = torch.empty(min(max(PROGRAMS // heads, 1), windows), sum(p.numel() for p in by_attention), device=x.device)
+    attention_gradient_kernel[(len(sums), heads)](
+        x, g_attention, g_qkv, attended, t.qkv, *by_attention, t.proj, sums, windows, H, W, SHIFT=t.shift, w=t.window,
+        HEADS=heads, dp=dp, **common, num_warps=4, num_stages=1)
+    weight = t.qkv[:, :, :D, :d].transpose(2, 3).reshape(3 * D, D)
+    g_weight = (g_qkv.t() @ x.view(pixels, D).to(dot_dtype)).view(heads, 3, d, D).transpose(2, 3)
+    g_proj = (attended.t() @ g_attention.view(pixels, D)).view(heads, d, D)
+    return [past.add_((g_qkv @ weight).view_as(x)), pad(g_weight, Dp, dp).float(), *split_like(sums, by_attention),
+            pad(g_proj, dp, Dp).float(), *g_mlp]
+
+
+def split_like(sums: Tensor, tensors: list[Tensor]) -> list[Tensor]:
+    """The programs' sums together, as tensors of these shapes."""
+    parts = sums.sum(0).split([tensor.numel() for tensor in tensors])
+    return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 class FusedBlock(torch.autograd.Function):
@@ -202,16 +232,18 @@ class FusedBlock(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, settings: dict[str, Any], precision: str, dot_dtype: torch.dtype,
                 *tensors: Tensor) -> Tensor:
         x = x.contiguous()
-        ctx.save_for_backward(x, *tensors)
+        kept = torch.empty_like(x, dtype=dot_dtype), torch.empty_like(x, dtype=dot_dtype)
+        ctx.save_for_backward(x, *kept, *tensors)
         ctx.rest = settings, precision, dot_dtype
-        return swin_block(x, ready(tensors, settings, dot_dtype), precision=precision)
+        return swin_block(x, ready(tensors, settings, dot_dtype), precision=precision, kept=kept)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g_y: Tensor) -> tuple[Tensor | None, ...]:
-        x, *tensors = ctx.saved_tensors
+        x, attended, changed, *tensors = ctx.saved_tensors
         settings, precision, dot_dtype = ctx.rest
-        g_x, *gradients = block_gradients(x, g_y, ready(tensors, settings, dot_dtype), precision)
+        weights = ready(tensors, settings, dot_dtype)
+        g_x, *gradients = block_gradients(x, g_y, (attended, changed), weights, precision)
         return g_x, None, None, None, *gradients
 
 

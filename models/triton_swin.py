@@ -88,8 +88,8 @@ def mlp(x, fc1, fc1_bias, fc2, HIDDEN: tl.constexpr, DOT: tl.constexpr, PRECISIO
 
 
 @triton.jit
-def addresses(window, H, W, SHIFT: tl.constexpr, w: tl.constexpr, D: tl.constexpr, Dp: tl.constexpr):
-    """Of a window's tokens in a map, (n, Dp) int64, and the number of the region that each lies in, (n,)."""
+def pixels_of_window(window, H, W, SHIFT: tl.constexpr, w: tl.constexpr):
+    """Of a window's tokens: the pixel of a map that each is, (n,) int64, and the number of the region that it lies in, (n,)."""
     across, down = W // w, H // w
     row, column = window // across % down, window % across
     token = tl.arange(0, w * w)
@@ -98,27 +98,32 @@ def addresses(window, H, W, SHIFT: tl.constexpr, w: tl.constexpr, D: tl.constexp
     pixel = ((window // (across * down)).to(tl.int64) * H + y) * W + left
     came_around_y = (row == down - 1) & (token // w >= w - SHIFT)
     came_around_x = (column == across - 1) & (token % w >= w - SHIFT)
-    region = came_around_y.to(tl.int32) * 2 + came_around_x.to(tl.int32)
-    return pixel[:, None] * D + tl.arange(0, Dp)[None, :], region
+    return pixel, came_around_y.to(tl.int32) * 2 + came_around_x.to(tl.int32)
 
 
 @triton.jit
-def swin_block_kernel(x, out, qkv, qkv_bias, scale, position_bias, proj, fc1, fc1_bias, fc2, vectors, H, W,
-                      SHIFT: tl.constexpr, w: tl.constexpr, D: tl.constexpr, Dp: tl.constexpr, HEADS: tl.constexpr,
-                      dp: tl.constexpr, HIDDEN: tl.constexpr, EPS: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr):
-    """One window of x (B, H, W, D) into `out`, which may be x: windows share no pixel."""
+def swin_block_kernel(x, out, attended_out, changed_out, qkv, qkv_bias, scale, position_bias, proj, fc1, fc1_bias, fc2,
+                      vectors, H, W, SHIFT: tl.constexpr, w: tl.constexpr, D: tl.constexpr, Dp: tl.constexpr,
+                      HEADS: tl.constexpr, dp: tl.constexpr, HIDDEN: tl.constexpr, EPS: tl.constexpr, DOT: tl.constexpr,
+                      PRECISION: tl.constexpr, KEEP: tl.constexpr):
+    """One window of x (B, H, W, D) into `out`, which may be x: windows share no pixel. KEEP: what the norms read, too."""
     window = tl.program_id(0)
     channel = tl.arange(0, Dp)
-    offset, region = addresses(window, H, W, SHIFT, w, D, Dp)
+    pixel, region = pixels_of_window(window, H, W, SHIFT, w)
+    offset = pixel[:, None] * D + channel[None, :]
     inside = (channel < D)[None, :]
     proj_bias, gamma1, beta1 = tl.load(vectors + channel), tl.load(vectors + Dp + channel), tl.load(vectors + 2 * Dp + channel)
     tokens = tl.load(x + offset, mask=inside, other=0.0).to(tl.float32)                        # (n, Dp)
     attended = attention(tokens.to(DOT), qkv, qkv_bias, scale, position_bias, proj, region, SHIFT > 0, HEADS, dp, DOT,
                          PRECISION) + proj_bias[None, :]
+    if KEEP:
+        tl.store(attended_out + offset, attended.to(DOT), mask=inside)
     tokens += layer_norm(attended, gamma1, beta1, D, EPS)
     fc2_bias, gamma2, beta2 = (tl.load(vectors + 3 * Dp + channel), tl.load(vectors + 4 * Dp + channel),
                                tl.load(vectors + 5 * Dp + channel))
     changed = mlp(tokens.to(DOT), fc1, fc1_bias, fc2, HIDDEN, DOT, PRECISION) + fc2_bias[None, :]
+    if KEEP:
+        tl.store(changed_out + offset, changed.to(DOT), mask=inside)
     tokens += layer_norm(changed, gamma2, beta2, D, EPS)
     tl.store(out + offset, tokens.to(out.dtype.element_ty), mask=inside)
 
@@ -193,11 +198,12 @@ def supported(block: SwinBlock) -> bool:
 
 
 def swin_block(x: Tensor, weights: SwinBlockWeights, out: Tensor | None = None, *, precision: str = "ieee",
-               warps: int = WARPS, stages: int = STAGES) -> Tensor:
+               kept: tuple[Tensor, Tensor] | None = None, warps: int = WARPS, stages: int = STAGES) -> Tensor:
     """x (B, H, W, D) contiguous, H and W multiples of w -> the block's output in `out` (new unless given; may be x itself).
 
     x is float32, bfloat16 or float16; sums are float32 in all of them. precision: of float32 products, "ieee" or "tf32"
-    (also "tf32x3": three of these, nearly exact).
+    (also "tf32x3": three of these, nearly exact). kept: maps like x, of the matrices' type, for attention(x) and mlp(x) as
+    they are before their norms.
     Raises ValueError for other shapes.
     """
     B, H, W, D = x.shape
@@ -208,8 +214,9 @@ def swin_block(x: Tensor, weights: SwinBlockWeights, out: Tensor | None = None, 
     out = torch.empty_like(x) if out is None else out
     t = weights
     swin_block_kernel[(B * (H // w) * (W // w),)](
-        x, out, t.qkv, t.qkv_bias, t.scale, t.position_bias, t.proj, t.fc1, t.fc1_bias, t.fc2, t.vectors, H, W,
+        x, out, *(kept or (out, out)), t.qkv, t.qkv_bias, t.scale, t.position_bias, t.proj, t.fc1, t.fc1_bias, t.fc2,
+        t.vectors, H, W,
         SHIFT=t.shift, w=w, D=D, Dp=t.vectors.shape[1], HEADS=len(t.scale), dp=t.qkv.shape[-1], HIDDEN=len(t.fc1_bias),
-        EPS=t.eps, DOT=TRITON_TYPES[t.qkv.dtype], PRECISION=precision, num_warps=warps,
-        num_stages=stages)
+        EPS=t.eps, DOT=TRITON_TYPES[t.qkv.dtype], PRECISION=precision, KEEP=kept is not None,
+        num_warps=warps, num_stages=stages)
     return out

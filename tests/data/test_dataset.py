@@ -121,7 +121,7 @@ def test_the_schedule_reaches_the_pairs(photos):
     assert shares == sorted(shares, reverse=True) and shares[-1] < 0.1
 
 
-def test_uniform_loss_of_light_reaches_the_pairs(photos):
+def test_the_distributions_of_curves_reach_the_pairs(photos):
     config = dataclasses.replace(PLAIN, alpha_range=[0.0, 0.0], k_range=[0.0, 0.0])
 
     def light_kept(**changes):
@@ -131,6 +131,8 @@ def test_uniform_loss_of_light_reaches_the_pairs(photos):
 
     assert light_kept() == pytest.approx(0.81, abs=0.05)
     assert light_kept(l_distribution="uniform") == pytest.approx(0.525, abs=0.08)
+    curved = {"alpha_range": [0.0, 0.05], "l_range": [0.0, 0.0]}
+    assert light_kept(**curved, alpha_distribution="root") > light_kept(**curved) + 0.1
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 90), (90, 1), (3, 2)])

@@ -80,11 +80,23 @@ def test_uniform_loss_of_light():
     assert [curve[:2] for curve in drawn[:100]] == [curve[:2] for curve in published]  # the other numbers stay
 
 
-@given(low=UNIT, width=st.floats(0.0, 0.5), seed=st.integers(0, 999))
-def test_any_range_is_kept(low, width, seed):
+def test_uniform_root_of_alpha():
+    ranges = CurveRanges((0.0, 0.05), (0.0, 0.4), (0.0, 0.9))
+    drawn = [draw_curve(stream("test", n), ranges, "uniform", "root") for n in range(5_000)]
+    gamma = np.array([1 / (1 - curve.alpha**0.2) for curve in drawn])
+    highest = 1 / (1 - 0.05**0.2)
+    assert gamma.min() >= 1.0 and gamma.max() <= highest * (1 + 1e-9)
+    shares = np.array([0.25, 0.5, 0.75])
+    np.testing.assert_allclose(np.quantile(1 - 1 / gamma, shares), shares * 0.05**0.2, atol=0.02)
+    published = [draw_curve(stream("test", n), ranges, "uniform") for n in range(100)]
+    assert [curve[1:] for curve in drawn[:100]] == [curve[1:] for curve in published]  # the other numbers stay
+
+
+@given(low=UNIT, width=st.floats(0.0, 0.5), seed=st.integers(0, 999), kind=st.sampled_from(["uniform", "root"]))
+def test_any_range_is_kept(low, width, seed, kind):
     low = min(low, 0.99)
     high = min(low + width, 0.999)
-    curve = draw_curve(stream("test", seed), CurveRanges((low, high), (low, high), (low, high)))
+    curve = draw_curve(stream("test", seed), CurveRanges((low, high), (low, high), (low, high)), "normal", kind)
     assert all(low <= value <= high for value in curve)
 
 
