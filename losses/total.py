@@ -12,6 +12,7 @@ from torch import Tensor
 
 from exp_config.pyiqa_access import PyiqaUnavailable
 from losses.color import color_loss
+from losses.detail import detail_loss
 from losses.exposure import exposure_l2_loss, exposure_loss
 from losses.perceptual import LpipsLoss
 from losses.pixel import mae_loss, mse_loss
@@ -58,6 +59,7 @@ FUNCTIONS: dict[str, Callable[[Images], Tensor]] = {
     "mse": lambda images: mse_loss(images.prediction, images.target),
     "sat": lambda images: sat_loss(images.unit_prediction, images.unit_target),
     "chroma": lambda images: chroma_distance(images.unit_prediction, images.unit_target),
+    "detail": lambda images: detail_loss(images.unit_prediction, images.unit_target),
     "color": lambda images: color_loss(images.unit_prediction),
     "spa": lambda images: spa_loss(images.unit_prediction, images.unit_input),
     "tv": lambda images: tv_loss(images.unit_prediction),

@@ -119,10 +119,16 @@ def on(device: torch.device) -> Iterator[None]:
 
 
 def prepare(model: HVR, device: torch.device, dtype: torch.dtype) -> Prepared | None:
-    """The network's weights for the kernels, packed again only after they changed; None where it cannot or must not be."""
+    """The network's weights for the kernels, packed again only after they changed; None where it cannot or must not be.
+
+    In training they are packed every time and nothing packed before is believed in afterwards: fused optimizers change
+    parameters without counting up their versions.
+    """
     precision = "tf32" if dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32 else "ieee"
     kind = (device, dtype, precision)
     known = _prepared.setdefault(model, {})
+    if model.training:
+        known.clear()
     version = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in model.parameters())
     ready = known.get(kind)
     if ready is not None and ready.version == version:
@@ -132,7 +138,8 @@ def prepare(model: HVR, device: torch.device, dtype: torch.dtype) -> Prepared | 
     ready = Prepared(model, dtype, precision, version)
     if not trusted(model, ready.weights, device):
         return None
-    known[kind] = ready
+    if not model.training:
+        known[kind] = ready
     return ready
 
 

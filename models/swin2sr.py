@@ -67,6 +67,11 @@ class WindowAttention(nn.Module):
                              persistent=False)
         self._cached: tuple[tuple, Tensor] | None = None
 
+    def train(self, mode: bool = True) -> WindowAttention:
+        """Training may change weights without counting up their versions (fused optimizers do): nothing is kept over it."""
+        self._cached = None
+        return super().train(mode)
+
     def position_bias(self) -> Tensor:
         """Bias of every kind of window: (1 or 4, h, n, n) float32. Computed once for given weights while not training."""
         if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():

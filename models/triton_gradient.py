@@ -10,7 +10,10 @@ Letters as in models/triton_swin.py; g_x is the loss's gradient with respect to 
 """
 from __future__ import annotations
 
+import contextlib
 import math
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -34,6 +37,7 @@ from models.triton_swin import (
 NAMES = ("qkv", "qkv_bias", "scale", "position_bias", "proj", "fc1", "fc1_bias", "fc2", "vectors")  # in this order everywhere
 PROGRAMS = 264           # two for each multiprocessor of a large GPU
 PIXELS = 64              # of a block of the MLP's kernel
+SWITCH = "DISABLE_MMA_V3"  # of Triton's compiler, which looks at it anew for every kernel
 LN2 = tl.constexpr(math.log(2.0))
 
 
@@ -162,13 +166,14 @@ def attention_gradient_kernel(x, g, g_qkv, attended, qkv, qkv_bias, scale, posit
         if SHIFT > 0:
             s = tl.where(region[:, None] == region[None, :], s, s + MASKED_LOG2)
         p = tl.exp2(s - tl.max(s, 1)[:, None])
-        p = (p / tl.sum(p, 1)[:, None]).to(DOT)
-        o = tl.dot(p, v, input_precision=PRECISION)
+        p = p / tl.sum(p, 1)[:, None]
+        o = tl.dot(p.to(DOT), v, input_precision=PRECISION)
         tl.store(attended + pixel[:, None] * D + h * d + head_channel[None, :], o.to(DOT), mask=of_head)
 
-        g_v = tl.dot(tl.trans(p), g_o.to(DOT), input_precision=PRECISION)
-        g_s = tl.dot(g_o.to(DOT), tl.trans(v), input_precision=PRECISION) - tl.sum(g_o * o, 1)[:, None]
-        g_s *= p.to(tl.float32) * LN2                                                # s is in powers of two
+        g_o = g_o.to(DOT)
+        g_v = tl.dot(tl.trans(p.to(DOT)), g_o, input_precision=PRECISION)
+        g_p = tl.dot(g_o, tl.trans(v), input_precision=PRECISION)
+        g_s = p * (g_p - tl.sum(g_p * p, 1)[:, None]) * LN2                          # s is in powers of two
         g_pair += g_s
         g_s = (g_s * factor).to(DOT)
         g_q = tl.dot(g_s, k.to(DOT), input_precision=PRECISION)
@@ -209,14 +214,30 @@ def block_gradients(x: Tensor, g_y: Tensor, kept: tuple[Tensor, Tensor], weights
     g_qkv, attended = x.new_empty(pixels, 3 * D, dtype=dot_dtype), x.new_empty(pixels, D, dtype=dot_dtype)
     by_attention = [t.qkv_bias, t.scale, t.position_bias]
     sums = torch.empty(min(max(PROGRAMS // heads, 1), windows), sum(p.numel() for p in by_attention), device=x.device)
-    attention_gradient_kernel[(len(sums), heads)](
-        x, g_attention, g_qkv, attended, t.qkv, *by_attention, t.proj, sums, windows, H, W, SHIFT=t.shift, w=t.window,
-        HEADS=heads, dp=dp, **common, num_warps=4, num_stages=1)
+    with without_warp_group_products():
+        attention_gradient_kernel[(len(sums), heads)](
+            x, g_attention, g_qkv, attended, t.qkv, *by_attention, t.proj, sums, windows, H, W, SHIFT=t.shift, w=t.window,
+            HEADS=heads, dp=dp, **common, num_warps=4, num_stages=1)
     weight = t.qkv[:, :, :D, :d].transpose(2, 3).reshape(3 * D, D)
     g_weight = (g_qkv.t() @ x.view(pixels, D).to(dot_dtype)).view(heads, 3, d, D).transpose(2, 3)
     g_proj = (attended.t() @ g_attention.view(pixels, D)).view(heads, d, D)
     return [past.add_((g_qkv @ weight).view_as(x)), pad(g_weight, Dp, dp).float(), *split_like(sums, by_attention),
             pad(g_proj, dp, Dp).float(), *g_mlp]
+
+
+@contextlib.contextmanager
+def without_warp_group_products() -> Iterator[None]:
+    """What is compiled here multiplies as on GPUs before Hopper: a warp's products instead of those of four warps together.
+
+    With the latter, Triton 3.6 made an attention kernel that read outside its memory in bfloat16 (on an H200, where the same
+    kernel was right with the former and in float32).
+    """
+    before = os.environ.get(SWITCH)
+    os.environ[SWITCH] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(SWITCH) if before is None else os.environ.update({SWITCH: before})
 
 
 def split_like(sums: Tensor, tensors: list[Tensor]) -> list[Tensor]:

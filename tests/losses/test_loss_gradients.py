@@ -6,6 +6,7 @@ import torch
 from torch.autograd import gradcheck
 
 from losses.color import color_loss
+from losses.detail import FLOOR, detail_loss, detail_strength
 from losses.exposure import exposure_l2_loss, exposure_loss
 from losses.pixel import mae_loss, mse_loss
 from losses.saturation import sat_loss, saturation
@@ -39,6 +40,26 @@ def test_gradients_of_losses_of_two_images(loss):
 def test_gradients_of_losses_of_one_image(loss):
     prediction, _ = random_images(1)
     assert gradcheck(loss, prediction)
+
+
+def test_gradient_of_detail():
+    prediction, other = random_images(2, 15, 14)
+    assert gradcheck(lambda image: detail_loss(image, other), prediction)
+
+
+def test_detail_of_a_checkerboard_is_its_height():
+    board = 0.1 * (-1.0) ** (torch.arange(20)[:, None] + torch.arange(24)) + 0.5
+    strength = detail_strength(board.expand(2, 3, 20, 24))
+    assert strength.shape == (2, 1, 3, 4)
+    torch.testing.assert_close(strength, torch.full_like(strength, (0.1**2 + FLOOR**2) ** 0.5))
+
+
+def test_detail_asks_how_much_structure_there_is_and_not_where():
+    texture = torch.rand(1, 3, 32, 40, generator=torch.Generator().manual_seed(0))
+    elsewhere, half = texture.roll((1, 1), (2, 3)), 0.25 + texture / 2
+    assert detail_loss(texture, texture) == 0
+    assert detail_loss(elsewhere, texture) < 0.2 * detail_loss(half, texture)
+    assert detail_loss(half, texture) == pytest.approx(detail_strength(texture).mean().item() / 2, rel=0.01)
 
 
 def test_saturation_of_known_colours():

@@ -68,3 +68,32 @@ def test_the_cpu_has_its_own():
     x = torch.zeros(1, 3, 8, 8)
     found = executor.fast_recursion(HVR.from_config(Config()), x)
     assert found is None or isinstance(found, fast.Recursion)
+
+
+def test_weights_packed_for_the_kernels_follow_a_fused_optimizer(monkeypatch):
+    """It changes parameters without counting up their versions."""
+    from models import gpu
+
+    monkeypatch.setattr(gpu, "trusted", lambda *arguments: True)
+    model, place = HVR.from_config(Config()).train(), (torch.device("cpu"), torch.float32)
+    optimizer = torch.optim.AdamW(model.parameters(), 0.1, fused=True)
+
+    def packed():
+        return gpu.prepare(model, *place).weights.layers[0].blocks[0].fc1.clone()
+
+    def step():
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+
+    before = packed()
+    step()
+    after = packed()
+    assert not torch.equal(before, after)
+    model.eval()
+    assert torch.equal(packed(), after) and gpu.prepare(model, *place) is gpu.prepare(model, *place)
+    model.train()
+    step()
+    in_training = packed()
+    model.eval()
+    assert torch.equal(packed(), in_training) and not torch.equal(in_training, after)

@@ -148,6 +148,20 @@ def test_position_bias_cache_follows_the_weights(model):
     assert not [k for k in model.state_dict() if "masks" in k or "index" in k or "coordinates" in k]
 
 
+def test_position_bias_is_not_kept_over_a_training():
+    """A fused optimizer changes weights without counting up their versions."""
+    attention = swin2sr.WindowAttention(24, 8, 4, shifted=True).eval()
+    optimizer = torch.optim.AdamW(attention.parameters(), 0.1, fused=True)
+    with torch.no_grad():
+        before = attention.position_bias()
+    attention.train()
+    attention.compute_position_bias().square().sum().backward()
+    optimizer.step()
+    attention.eval()
+    with torch.no_grad():
+        assert not torch.equal(attention.position_bias(), before)
+
+
 def test_attention_in_a_gpus_portions_is_the_same(monkeypatch):
     """Heads padded to a multiple that fused kernels take, windows in calls of as many as a CUDA grid holds."""
     torch.manual_seed(0)

@@ -69,4 +69,4 @@ def test_kernels_compile_for_a_hopper_gpu(monkeypatch, tmp_path, run, names):
     for name, (kernel, arguments, settings) in kernels.items():
         binary = compiled(kernel, 90, arguments, **settings)
         assert len(binary.asm["cubin"]) > 1000, name
-        assert ("wgmma" in binary.asm["ptx"]) is (name in WITH_PRODUCTS), name
+        assert name not in WITH_PRODUCTS or "wgmma" in binary.asm["ptx"], name
