@@ -12,6 +12,7 @@ import pytest
 import infer_image
 import train
 from data.images import Photo, read_photo, write_photo
+from losses.total import NAMES as LOSS_NAMES
 
 PROJECT = Path(__file__).resolve().parents[2]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -182,3 +183,9 @@ def test_messages_of_the_troubleshooting_table_are_those_of_the_code(message):
     sources = [PROJECT / "setup_env.sh", *(file for folder in folders for file in (PROJECT / folder).rglob("*.py"))]
     assert message in README
     assert any(message in source.read_text(encoding="utf-8") for source in sources)
+
+
+def test_the_table_of_losses_is_complete():
+    table = README.split("| loss | what it measures |")[1].split("\n\n")[0]
+    cells = " ".join(row.split("|")[1] for row in table.splitlines() if row.startswith("| `"))
+    assert sorted(re.findall(r"`(\w+)`", cells)) == sorted(LOSS_NAMES)
