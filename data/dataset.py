@@ -20,7 +20,6 @@ from data.geometry import View, decode_for_view, draw_view, take_view
 from data.photos import PhotoRef
 from data.randomness import stream, stream_seed
 from data.sensor_noise import add_sensor_noise
-from data.sharpening import unsharp_mask
 from exp_config.config import Config
 
 log = logging.getLogger(__name__)
@@ -93,7 +92,6 @@ class LowLightPairs(Dataset[Pair]):
             lows = [self._darkened(sample, normal) for sample, normal in zip(samples, normals, strict=True)]
             if self.train:
                 lows = [self._degraded(sample, low) for sample, low in zip(samples, lows, strict=True)]
-                normals = [unsharp_mask(normal, self.config.target_sharpness) for normal in normals]
             pairs += [
                 Pair(low=torch.from_numpy(low), normal=torch.from_numpy(normal), image_id=sample.image_id,
                      state_seed=stream_seed("state", *sample.names) % 2**31)

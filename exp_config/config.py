@@ -87,7 +87,6 @@ class Config:
     sensor_shot_range: list[float] = field(default_factory=lambda: [1e-4, 1e-2])  # shot noise variance per unit of light
     sensor_read_range: list[float] = field(default_factory=lambda: [1e-6, 1e-3])  # read noise variance
     sensor_jpeg_range: list[int] = field(default_factory=lambda: [60, 95])        # JPEG quality after the noise
-    target_sharpness: float = 0.0                   # unsharp mask on the photos to be learned (training only); 0: published
 
     # --- optimisation ---
     epochs: int = 300                               # passes over the training photos

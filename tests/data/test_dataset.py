@@ -14,7 +14,6 @@ from data import dataset
 from data.dataset import LowLightPairs
 from data.errors import DataError
 from data.photos import PhotoRef
-from data.sharpening import unsharp_mask
 from exp_config.config import Config
 
 PLAIN = Config(height=24, width=32, geometry_rate=0.0, augment_rate=0.0)
@@ -88,7 +87,7 @@ def test_global_random_state_is_neither_read_nor_moved(photos):
 
 def test_validation_pairs_depend_on_the_photo_alone(photos):
     pairs = [LowLightPairs(photos, config, False) for config in (
-        NOISY, dataclasses.replace(NOISY, seed=7, epochs=9, augment_rate=1.0, sensor_noise_rate=1.0, target_sharpness=1.0))]
+        NOISY, dataclasses.replace(NOISY, seed=7, epochs=9, augment_rate=1.0, sensor_noise_rate=1.0))]
     subset = LowLightPairs(photos[5:6], NOISY, False)
     for index in range(12):
         assert same(pairs[0][0, index], pairs[1][4, index])
@@ -111,27 +110,6 @@ def test_sensor_noise_changes_nothing_but_the_dark_photos_that_get_it(photos):
             assert torch.equal(some["low"], without["low"]) or torch.equal(some["low"], always["low"])
             noisy += not torch.equal(some["low"], without["low"])
     assert 14 < noisy < 34
-
-
-def test_sharper_targets_change_nothing_but_the_targets(photos):
-    plain, sharp = (LowLightPairs(photos, dataclasses.replace(NOISY, target_sharpness=amount), True) for amount in (0.0, 0.5))
-    for index in range(12):
-        without, some = plain[0, index], sharp[0, index]
-        assert torch.equal(without["low"], some["low"]) and without["state_seed"] == some["state_seed"]
-        assert torch.equal(torch.from_numpy(unsharp_mask(without["normal"].numpy(), 0.5)), some["normal"])
-        assert not torch.equal(without["normal"], some["normal"])
-
-
-def test_an_unsharp_mask_leaves_flat_ground_and_widens_an_edge_by_the_gaussian_share():
-    planes = np.full((3, 16, 16), 100, np.uint8)
-    assert (unsharp_mask(planes, 2.0) == 100).all()
-    planes[:, :, 8:] = 200
-    # a Gaussian of 1 pixel on the 7 pixels that OpenCV takes: 0.3006 of an edge reach the first pixel beyond it
-    sharp = unsharp_mask(planes, 0.5)
-    weights = np.exp(-0.5 * np.arange(-3, 4) ** 2)
-    beyond = 100 * weights[4:].sum() / weights.sum()
-    assert (sharp[:, :, 7] == round(100 - 0.5 * beyond)).all() and (sharp[:, :, 8] == round(200 + 0.5 * beyond)).all()
-    assert (unsharp_mask(planes, 50.0)[:, :, 7:9] == [0, 255]).all()
 
 
 def test_the_schedule_reaches_the_pairs(photos):
