@@ -89,6 +89,8 @@ def build_parser() -> Parser:
     look.add_argument("--strength", type=number(float, 0, 1), default=1.0, metavar="S",
                       help="0: the input, 1: the network's picture, between them a blend")
     look.add_argument("--seed", type=number(int, 0, 2**31 - 1), default=0, help="of the initial latents")
+    look.add_argument("--z_distribution", choices=("normal", "zeros"), help="initial latents: random numbers, as the seed "
+                      "says, or zeros, which are their mean and leave no grain of theirs; default: the config's")
     steps = number(int, 0, 100)
     look.add_argument("--hvr_t", type=steps, metavar="T", help="L steps per H step; default: the config's")
     look.add_argument("--hvr_c", type=steps, metavar="C", help="H steps per supervision step; default: the config's")
@@ -172,6 +174,7 @@ def run(args: argparse.Namespace) -> int:
     config = Config.from_json(args.config_path)
     device = choose_device(args.device)
     model = load_pretrained(args.config_path, args.weights_path, device)
+    model.z_distribution = args.z_distribution or config.z_distribution
     given = {"T": config.hvr_t if args.hvr_t is None else args.hvr_t,
              "C": config.hvr_c if args.hvr_c is None else args.hvr_c,
              "N": supervision_steps(config, args.hvr_n_supervision, args.hvr_n_sup_factor)}
@@ -188,7 +191,8 @@ def run(args: argparse.Namespace) -> int:
 
         export_onnx(model, args.export_onnx, **given)
         print(f"written: {args.export_onnx}")
-    settings = {"seed": args.seed, "strength": args.strength, "precision": args.precision, **given}
+    settings = {"seed": args.seed, "z_distribution": model.z_distribution, "strength": args.strength,
+                "precision": args.precision, **given}
     if args.benchmark or args.target_path:
         return score(args, config, enhance_pixels, device, {"weights": str(args.weights_path), **settings})
     return enhance_files(args, plan, enhance_pixels, settings) if plan else DONE

@@ -19,7 +19,7 @@ from data.errors import DataError
 from data.geometry import View, decode_for_view, draw_view, take_view
 from data.photos import PhotoRef
 from data.randomness import stream, stream_seed
-from data.sensor_noise import add_sensor_noise
+from data.sensor_noise import add_sensor_noise, light_lost
 from exp_config.config import Config
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,8 @@ class LowLightPairs(Dataset[Pair]):
             normals = [take_view(sample.pixels, sample.view, self.size, method) for sample in samples]
             lows = [self._darkened(sample, normal) for sample, normal in zip(samples, normals, strict=True)]
             if self.train:
-                lows = [self._degraded(sample, low) for sample, low in zip(samples, lows, strict=True)]
+                lows = [self._degraded(sample, low, normal)
+                        for sample, low, normal in zip(samples, lows, normals, strict=True)]
             pairs += [
                 Pair(low=torch.from_numpy(low), normal=torch.from_numpy(normal), image_id=sample.image_id,
                      state_seed=stream_seed("state", *sample.names) % 2**31)
@@ -121,13 +122,16 @@ class LowLightPairs(Dataset[Pair]):
         ranges = ranges_at(self.config, sample.epoch) if self.train else final_ranges(self.config)
         return darken(normal, draw_curve(sample.rng, ranges, self.config.l_distribution, self.config.alpha_distribution))
 
-    def _degraded(self, sample: _Sample, low: np.ndarray) -> np.ndarray:
+    def _degraded(self, sample: _Sample, low: np.ndarray, normal: np.ndarray) -> np.ndarray:
         """Sensor noise has its own random stream: the published recipe's numbers stay what they are, whatever its rate."""
+        rate = self.config.sensor_noise_rate
+        if rate > 0.0 and self.config.sensor_noise_where == "dark":
+            rate *= light_lost(low, normal)
         low = degrade(low, sample.rng, self.config.augment_rate)
-        if self.config.sensor_noise_rate <= 0.0:
+        if rate <= 0.0:
             return low
         rng = stream("sensor", *sample.names)
-        return add_sensor_noise(low, rng, self.config) if rng.random() < self.config.sensor_noise_rate else low
+        return add_sensor_noise(low, rng, self.config) if rng.random() < rate else low
 
     def _note_broken(self, image_id: str, error: BrokenPhotoError) -> None:
         if image_id not in self._broken:

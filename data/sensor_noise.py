@@ -40,6 +40,11 @@ def add_sensor_noise(x: np.ndarray, rng: np.random.Generator, config: Config) ->
     return through_jpeg(levels, quality)
 
 
+def light_lost(low: np.ndarray, normal: np.ndarray) -> float:
+    """1 - the mean of the dark photo over that of the normal one, in [0, 1]; 0 where the normal one is black."""
+    return float(1.0 - low.mean() / normal.mean()) if normal.any() else 0.0
+
+
 def noisy_light(light: np.ndarray, rng: np.random.Generator, shot: float, read: float) -> np.ndarray:
     """light + N(0, shot * light + read), float32; `shot` and `read` are variances (per unit of light, and alone)."""
     std = np.sqrt(np.float32(shot) * light + np.float32(read))

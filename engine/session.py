@@ -136,7 +136,7 @@ def warn_of_other_network(config: Config, beside: Path) -> None:
         told = ", ".join(f"{name} = {value!r} (in this run {getattr(config, name)!r})" for name, value in changed.items())
         options = " ".join(shlex.quote(f"{name}={value if isinstance(value, str) else json.dumps(value)}")
                            for name, value in changed.items())
-        logger.warning("%s says that these weights were trained with %s. To take that over: --set %s", beside, told, options)
+        logger.warning("%s, beside these weights, has %s. To take that over: --set %s", beside, told, options)
 
 
 def restore(config: Config, parts: Parts, state: dict[str, Any]) -> Progress:

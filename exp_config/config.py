@@ -84,6 +84,8 @@ class Config:
     geometry_rate: float = 0.4                      # share of photos that are rotated (up to 45 degrees) or flipped
     augment_rate: float = 0.1                       # share of inputs with blur, with spots, with mixing noise (each)
     sensor_noise_rate: float = 0.0                  # share of inputs with shot and read noise and JPEG; 0: published recipe
+    sensor_noise_where: Literal["anywhere", "dark"] = "anywhere"  # dark: the more light an input has lost, the more often,
+    #                                                 from 0 to sensor_noise_rate; well exposed photos are left as they are
     sensor_shot_range: list[float] = field(default_factory=lambda: [1e-4, 1e-2])  # shot noise variance per unit of light
     sensor_read_range: list[float] = field(default_factory=lambda: [1e-6, 1e-3])  # read noise variance
     sensor_jpeg_range: list[int] = field(default_factory=lambda: [60, 95])        # JPEG quality after the noise

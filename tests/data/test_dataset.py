@@ -112,6 +112,19 @@ def test_sensor_noise_changes_nothing_but_the_dark_photos_that_get_it(photos):
     assert 14 < noisy < 34
 
 
+def test_noise_in_the_dark_comes_more_often_the_more_light_is_lost(photos):
+    config = dataclasses.replace(NOISY, sensor_noise_rate=1.0, sensor_noise_where="dark", alpha_range=[0.0, 0.0],
+                                 k_range=[0.0, 0.0], augment_rate=0.0)
+
+    def noisy(loss):
+        with_noise, without = (LowLightPairs(photos, dataclasses.replace(config, l_range=[loss, loss], sensor_noise_rate=rate),
+                                             True) for rate in (1.0, 0.0))
+        return sum(not torch.equal(with_noise[epoch, index]["low"], without[epoch, index]["low"])
+                   for epoch in range(10) for index in range(12))
+
+    assert noisy(0.0) == 0 and 36 < noisy(0.5) < 84 and noisy(0.95) > 108
+
+
 def test_the_schedule_reaches_the_pairs(photos):
     none, full = ({"alpha": [a, a], "k": [0.0, 0.0], "l": [b, b]} for a, b in ((0.0, 0.0), (0.2, 0.9)))
     config = dataclasses.replace(PLAIN, epochs=5, image_preprocessing_schedule={"type": "linear", "start": none, "end": full})

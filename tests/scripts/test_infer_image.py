@@ -110,6 +110,19 @@ def test_single_file_with_every_option_of_the_result(run, folder, tmp_path, mode
         np.testing.assert_array_equal(read_photo(out / "alpha.png").pixels, wanted, err_msg=str(options))
 
 
+def test_initial_latents_of_zero_know_no_seed(run, folder, tmp_path, weights):
+    source, out = folder / "ночь/alpha.png", tmp_path / "out"
+    zeros = load_pretrained(weights[1], weights[3])
+    zeros.z_distribution = "zeros"
+    wanted = enhance(zeros, read_photo(source).pixels)
+    for seed in ("0", "9"):
+        status, _, _ = run("--input_path", source, "--output_dir", out, "--z_distribution", "zeros", "--seed", seed)
+        assert status == 0
+        np.testing.assert_array_equal(read_photo(out / "alpha.png").pixels, wanted)
+    run("--input_path", source, "--output_dir", out, "--z_distribution", "normal")
+    assert not np.array_equal(read_photo(out / "alpha.png").pixels, wanted)
+
+
 def test_format_compare_and_contact_sheet(run, folder, tmp_path):
     out, sheet = tmp_path / "out", tmp_path / "sheet.png"
     status, said, _ = run("--input_path", folder, "--output_dir", out, "--output_format", "png", "--compare",
@@ -246,7 +259,7 @@ def test_help_is_quick_and_needs_no_torch():
     assert done.returncode == 0 and min(seconds) < 1
     assert "torch" not in done.stderr and "numpy" not in done.stderr
     for option in ("--config_path", "--weights_path", "--input_path", "--output_dir", "--device", "--check_gpu_mem",
-                   "--hvr_t", "--hvr_c", "--hvr_n_supervision", "--hvr_n_sup_factor"):
+                   "--hvr_t", "--hvr_c", "--hvr_n_supervision", "--hvr_n_sup_factor", "--z_distribution"):
         assert option in done.stdout
 
 
