@@ -174,7 +174,7 @@ def run(args: argparse.Namespace) -> int:
     config = Config.from_json(args.config_path)
     device = choose_device(args.device)
     model = load_pretrained(args.config_path, args.weights_path, device)
-    model.z_distribution = args.z_distribution or config.z_distribution
+    model.z_distribution = args.z_distribution or model.z_distribution
     given = {"T": config.hvr_t if args.hvr_t is None else args.hvr_t,
              "C": config.hvr_c if args.hvr_c is None else args.hvr_c,
              "N": supervision_steps(config, args.hvr_n_supervision, args.hvr_n_sup_factor)}

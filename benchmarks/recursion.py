@@ -90,11 +90,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--config_path", default=SHIPPED / "config.json", metavar="FILE", help="of the weights")
     parser.add_argument("--weights_path", default=SHIPPED / "HVR.safetensors", metavar="FILE",
                         help="a safetensors file")
+    parser.add_argument("--z_distribution", choices=("normal", "zeros"), help="initial latents; default: the config's")
     parser.add_argument("--steps", type=int, default=4, help="supervision steps")
     parser.add_argument("--count", type=int, help="only so many pictures")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     options = parser.parse_args(arguments)
     model = load_pretrained(options.config_path, options.weights_path, choose_device(options.device))
+    model.z_distribution = options.z_distribution or model.z_distribution
     pairs = pair_by_name(options.low, options.high)[: options.count]
     kinds: list[str] = []
     quality: list[list[float]] = []       # per picture: PSNR after each step

@@ -52,7 +52,10 @@ def test_command(model, make_photo, tmp_path, capsys):
             Image.fromarray(make_photo(16, 24, number) // scale).save(tmp_path / folder / f"{number}.png")
     save_weights(model, tmp_path / "w.safetensors", CONFIG)
     CONFIG.to_json(tmp_path / "config.json")
-    main(["--low", str(tmp_path / "low"), "--high", str(tmp_path / "high"), "--config_path", str(tmp_path / "config.json"),
-          "--weights_path", str(tmp_path / "w.safetensors"), "--steps", "2", "--device", "cpu"])
+    command = ["--low", str(tmp_path / "low"), "--high", str(tmp_path / "high"), "--config_path", str(tmp_path / "config.json"),
+               "--weights_path", str(tmp_path / "w.safetensors"), "--steps", "2", "--device", "cpu"]
+    main(command)
     printed = capsys.readouterr().out
     assert "| 2 | " in printed and "dB (lowest" in printed and "reference, offset 4" in printed
+    main([*command, "--z_distribution", "zeros"])
+    assert "the seed changes nothing" in capsys.readouterr().out
