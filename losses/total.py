@@ -19,6 +19,7 @@ from losses.pixel import mae_loss, mse_loss
 from losses.quality import NAMES as QUALITY_NAMES
 from losses.quality import QualityLoss
 from losses.saturation import chroma_distance, sat_loss
+from losses.seams import seams_loss
 from losses.smoothness import satv_loss, tv_loss
 from losses.spatial import spa_loss
 
@@ -60,6 +61,7 @@ FUNCTIONS: dict[str, Callable[[Images], Tensor]] = {
     "sat": lambda images: sat_loss(images.unit_prediction, images.unit_target),
     "chroma": lambda images: chroma_distance(images.unit_prediction, images.unit_target),
     "detail": lambda images: detail_loss(images.unit_prediction, images.unit_target),
+    "seams": lambda images: seams_loss(images.unit_prediction, images.unit_target),
     "color": lambda images: color_loss(images.unit_prediction),
     "spa": lambda images: spa_loss(images.unit_prediction, images.unit_input),
     "tv": lambda images: tv_loss(images.unit_prediction),

@@ -10,6 +10,7 @@ from losses.detail import FLOOR, detail_loss, detail_strength
 from losses.exposure import exposure_l2_loss, exposure_loss
 from losses.pixel import mae_loss, mse_loss
 from losses.saturation import sat_loss, saturation
+from losses.seams import profile, seams_loss
 from losses.smoothness import satv_loss, tv_loss
 from losses.spatial import laplacian, spa_loss
 
@@ -60,6 +61,29 @@ def test_detail_asks_how_much_structure_there_is_and_not_where():
     assert detail_loss(texture, texture) == 0
     assert detail_loss(elsewhere, texture) < 0.2 * detail_loss(half, texture)
     assert detail_loss(half, texture) == pytest.approx(detail_strength(texture).mean().item() / 2, rel=0.01)
+
+
+def test_gradient_of_seams():
+    prediction, other = random_images(2, 17, 18)
+    assert gradcheck(lambda image: seams_loss(image, other), prediction)
+
+
+@pytest.mark.parametrize("offset", [0, 4])
+def test_seams_sees_the_borders_of_the_windows_in_columns_and_rows(offset):
+    texture = 0.2 + torch.rand(2, 3, 40, 64, generator=torch.Generator().manual_seed(0)) / 5
+    stripes = 0.2 * ((torch.arange(64) + 8 - offset) // 8 % 2)
+    seamed = texture + stripes
+    assert seams_loss(texture, texture) == 0
+    assert seams_loss(seamed, texture) > 50 * seams_loss(texture.roll(1, -1), texture)
+    torch.testing.assert_close(seams_loss(seamed.mT, texture.mT), seams_loss(seamed, texture))
+    assert profile(seamed, -1).mean(0).argmax() == offset
+    torch.testing.assert_close(profile(seamed, -1).mean(1), torch.ones(2), atol=0.03, rtol=0)
+
+
+def test_seams_asks_for_no_less_than_the_reference_has():
+    steps = (torch.arange(64) // 8 % 2 * 0.2).expand(1, 3, 40, 64)
+    assert seams_loss(steps, steps) == 0
+    assert seams_loss(torch.full_like(steps, 0.5), steps) > 1
 
 
 def test_saturation_of_known_colours():

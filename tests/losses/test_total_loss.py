@@ -141,7 +141,7 @@ def test_images_of_different_shapes_are_refused():
 
 @pytest.mark.parametrize(
     ("name", "size"), [("exposure", (15, 20)), ("exposure_l2", (20, 15)), ("tv", (1, 5)), ("satv", (5, 1)),
-                       ("detail", (9, 20))]
+                       ("detail", (9, 20)), ("seams", (20, 8))]
 )
 def test_images_too_small_for_a_loss_are_refused(name, size):
     image = torch.zeros(1, 3, *size)
