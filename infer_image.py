@@ -95,6 +95,8 @@ def build_parser() -> Parser:
     look.add_argument("--hvr_t", type=steps, metavar="T", help="L steps per H step; default: the config's")
     look.add_argument("--hvr_c", type=steps, metavar="C", help="H steps per supervision step; default: the config's")
     look.add_argument("--hvr_n_supervision", type=steps, metavar="N", help="supervision steps; default: the config's")
+    look.add_argument("--border", type=number(int, 0, 1024), metavar="PIXELS", help="mirrored pixels around the photo while "
+                      "it is computed: they keep its edges free of the network's frame; default: the config's")
     look.add_argument("--hvr_n_sup_factor", type=number(float, 0, 100), metavar="F",
                       help="run max(int(F * N), 1) supervision steps; default: the config's")
 
@@ -175,6 +177,7 @@ def run(args: argparse.Namespace) -> int:
     device = choose_device(args.device)
     model = load_pretrained(args.config_path, args.weights_path, device)
     model.z_distribution = args.z_distribution or model.z_distribution
+    model.inference_border = config.inference_border if args.border is None else args.border
     given = {"T": config.hvr_t if args.hvr_t is None else args.hvr_t,
              "C": config.hvr_c if args.hvr_c is None else args.hvr_c,
              "N": supervision_steps(config, args.hvr_n_supervision, args.hvr_n_sup_factor)}
@@ -191,8 +194,8 @@ def run(args: argparse.Namespace) -> int:
 
         export_onnx(model, args.export_onnx, **given)
         print(f"written: {args.export_onnx}")
-    settings = {"seed": args.seed, "z_distribution": model.z_distribution, "strength": args.strength,
-                "precision": args.precision, **given}
+    settings = {"seed": args.seed, "z_distribution": model.z_distribution, "border": model.inference_border,
+                "strength": args.strength, "precision": args.precision, **given}
     if args.benchmark or args.target_path:
         return score(args, config, enhance_pixels, device, {"weights": str(args.weights_path), **settings})
     return enhance_files(args, plan, enhance_pixels, settings) if plan else DONE

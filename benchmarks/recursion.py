@@ -23,7 +23,7 @@ from tqdm import tqdm
 from data.benchmarks import pair_by_name
 from data.images import read_photo, to_8_bit
 from engine.device import choose_device
-from engine.enhancement import to_array, to_batch
+from engine.enhancement import add_border, cut_border, to_array, to_batch
 from exp_config import PROJECT_ROOT
 from metrics.psnr import psnr
 from metrics.ssim import ssim
@@ -35,26 +35,26 @@ SHIPPED = PROJECT_ROOT / "checkpoint" / "zeros"
 
 
 def to_input(model: HVR, picture: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) uint8 -> (1, 3, H, W) in the model's range, on its device."""
-    return model.to_model_range(to_batch(picture, next(model.parameters()).device))
+    """(H, W, 3) uint8 -> (1, 3, H, W) in the model's range, on its device, with the model's border."""
+    return add_border(model.to_model_range(to_batch(picture, next(model.parameters()).device)), model.inference_border)
 
 
 def to_picture(model: HVR, output: torch.Tensor) -> np.ndarray:
-    """(1, 3, H, W) in the model's range -> (H, W, 3) uint8."""
-    return to_array(model.to_unit_range(output).clamp(0, 1), np.dtype(np.uint8))
+    """(1, 3, H, W) in the model's range -> (H, W, 3) uint8, without the model's border."""
+    return to_array(model.to_unit_range(cut_border(output, model.inference_border)).clamp(0, 1), np.dtype(np.uint8))
 
 
 @torch.no_grad()
 def progress(model: HVR, dark: np.ndarray, supervision_steps: int) -> list[tuple[str, np.ndarray]]:
     """("L" or "H", picture) after each step; photo (H, W, 3) uint8 and pictures alike."""
-    height, width = dark.shape[:2]
     x = to_input(model, dark)
+    height, width = x.shape[-2:]
     padded = pad_to_multiple(x, model.size_multiple)
     pictures = []
 
     def on_step(kind: str, state: State) -> None:
         shown = state if kind == "H" else model.recurse(padded, state, "H")
-        pictures.append((kind, to_picture(model, model.head(shown.zH))[:height, :width]))
+        pictures.append((kind, to_picture(model, model.head(shown.zH)[..., :height, :width])))
 
     model.sample(x, N=supervision_steps, on_step=on_step)
     return pictures

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from engine.device import autocast_dtype
 from engine.failures import is_out_of_memory
@@ -39,13 +40,14 @@ class EnhancementError(RuntimeError):
 
 
 def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0, T: int | None = None,
-            C: int | None = None, N: int | None = None, precision: str = "auto") -> Picture:
+            C: int | None = None, N: int | None = None, border: int | None = None, precision: str = "auto") -> Picture:
     """Enhance a dark picture, on the device of `model`; the result has the kind, type, shape and range of `image`.
 
     image: numpy (H, W, 3) RGB, uint8, uint16 (full range) or float in [0, 1]; or a float tensor (B, 3, H, W) in [0, 1].
     seed: of the initial latents; the same photo and seed give the same picture, in any batch.
     strength: 1 is the network's picture, 0 the input, between them a blend.
     T, C, N: numbers of L steps, H steps and supervision steps; None: the model's.
+    border: mirrored pixels around the picture while it is computed (see `add_border`), 0 or more; None: the model's.
     precision: "fp32", "bf16", "fp16", or "auto": bf16 for 8-bit pictures on a GPU that has it, fp32 otherwise. On a CPU
         16 bits are used where they gain something (see engine.device), else fp32.
 
@@ -56,19 +58,41 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
         raise ImageError(f"strength = {strength!r}; expected a number in [0, 1]")
     device = next(model.parameters()).device
     dtype = autocast_dtype(precision, device, eight_bit=isinstance(image, np.ndarray) and image.dtype == np.uint8)
+    border = model.inference_border if border is None else border
+    if border < 0:
+        raise ImageError(f"border = {border}; expected 0 or more pixels")
     if isinstance(image, Tensor):
         dark = _check_tensor(image).to(device, torch.float32).clamp(0, 1)
     elif isinstance(image, np.ndarray):
         dark = to_batch(image, device)
     else:
         raise ImageError(f"an image of type {type(image).__name__}; expected a numpy array or a torch tensor")
-    x = model.to_model_range(dark)
+    x = add_border(model.to_model_range(dark), border)
     kept = dark if strength < 1 else None
     del dark  # large photos: nothing stays in memory that is not needed
-    bright = model.to_unit_range(_sample(model, x, dtype, seed, {"T": T, "C": C, "N": N})).clamp_(0, 1)
+    output = cut_border(_sample(model, x, dtype, seed, {"T": T, "C": C, "N": N}), border)
+    bright = model.to_unit_range(output).clamp_(0, 1)
     if kept is not None:
         bright = torch.lerp(kept, bright, strength)
     return bright.to(image.device, image.dtype) if isinstance(image, Tensor) else to_array(bright, image.dtype)
+
+
+def add_border(x: Tensor, pixels: int) -> Tensor:
+    """(B, C, H, W) -> (B, C, H + 2 pixels, W + 2 pixels), mirrored; edge pixels repeated where a side is too short for that.
+
+    Convolutions see zeros around what they are given, and the network's picture is off by up to tens of levels in its outermost
+    pixels: a thin frame. With a border the frame lies in what `cut_border` takes away.
+    """
+    for pad in ((pixels, pixels, 0, 0), (0, 0, pixels, pixels)):
+        side = x.shape[-1] if pad[0] else x.shape[-2]
+        if pixels:
+            x = F.pad(x, pad, mode="reflect" if pixels < side else "replicate")
+    return x
+
+
+def cut_border(x: Tensor, pixels: int) -> Tensor:
+    """What `add_border` was given, of (B, C, H, W)."""
+    return x[..., pixels: x.shape[-2] - pixels, pixels: x.shape[-1] - pixels]
 
 
 # --- kinds of pictures ---

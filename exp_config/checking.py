@@ -136,7 +136,7 @@ def _check_ranges(c: Any) -> None:
                  "gradient_accumulation_steps", "lr_cosine_cycles", "save_every", "log_every"):
         need(name, getattr(c, name) >= 1, "at least 1")
     for name in ("hvr_t", "hvr_c", "hvr_n_supervision", "num_workers", "save_every_steps", "learning_rate_min",
-                 "max_grad_norm", "hvr_n_sup_factor", "seed"):
+                 "inference_border", "max_grad_norm", "hvr_n_sup_factor", "seed"):
         need(name, getattr(c, name) >= 0, "0 or more")
     for name in ("max_train_photos", "max_val_photos", "eval_max_images"):
         value = getattr(c, name)

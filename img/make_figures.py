@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from data.images import is_photo, read_photo
 from engine.device import choose_device
-from engine.enhancement import enhance, to_array, to_batch
+from engine.enhancement import add_border, cut_border, enhance, to_array, to_batch
 from exp_config import PROJECT_ROOT
 from models import HVR, State, load_pretrained
 
@@ -65,16 +65,17 @@ def before_after(model: HVR, photos: Sequence[Path]) -> Image.Image:
 
 def h_step_outputs(model: HVR, photo: np.ndarray) -> list[np.ndarray]:
     """What the head makes of zH after each H step; photo and results (H, W, 3) uint8. The last one is the enhanced photo."""
-    height, width = photo.shape[:2]
+    border = model.inference_border
+    x = add_border(model.to_model_range(to_batch(photo, next(model.parameters()).device)), border)
+    height, width = x.shape[-2:]
     outputs: list[np.ndarray] = []
 
     def on_step(kind: str, state: State) -> None:
         if kind == "H":
-            bright = model.to_unit_range(model.head(state.zH))[..., :height, :width]
+            bright = model.to_unit_range(cut_border(model.head(state.zH)[..., :height, :width], border))
             outputs.append(to_array(bright.clamp(0, 1), photo.dtype))
 
-    x = to_batch(photo, next(model.parameters()).device)
-    model.sample(model.to_model_range(x), on_step=on_step)
+    model.sample(x, on_step=on_step)
     return outputs
 
 

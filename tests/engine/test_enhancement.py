@@ -7,7 +7,7 @@ import torch
 
 import engine.enhancement
 from engine.device import DeviceError
-from engine.enhancement import EnhancementError, ImageError, enhance
+from engine.enhancement import EnhancementError, ImageError, add_border, cut_border, enhance
 from exp_config import Config
 from models import HVR
 
@@ -43,6 +43,27 @@ def test_equals_the_model_called_by_hand(model, photo):
     x = torch.from_numpy(photo).permute(2, 0, 1)[None] / 255
     wanted = model.to_unit_range(model.sample(model.to_model_range(x), T=1, C=2, N=1, seeds=7)[1])
     torch.testing.assert_close(enhance(model, x, seed=7, T=1, C=2, N=1), wanted, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("side", [5, 8, 9])
+def test_a_border_is_mirrored_and_taken_away(side):
+    x = torch.rand(2, 3, side, 20, generator=torch.Generator().manual_seed(0))
+    wide = add_border(x, 8)
+    assert wide.shape == (2, 3, side + 16, 36) and torch.equal(cut_border(wide, 8), x)
+    torch.testing.assert_close(wide[:, :, 8:-8, :8], x[..., 1:9].flip(-1))            # the edge itself is not repeated
+    above = x[..., 1:9, :].flip(-2) if side > 8 else x[..., :1, :].expand(-1, -1, 8, -1)
+    torch.testing.assert_close(wide[:, :, :8, 8:-8], above)
+    assert add_border(x, 0) is x and torch.equal(cut_border(x, 0), x)
+
+
+def test_the_border_hides_the_frame_and_is_the_models_unless_given(model, photo, monkeypatch):
+    bare, wide = enhance(model, photo), enhance(model, photo, border=8)
+    assert wide.shape == photo.shape and (bare != wide).any()
+    taller = np.pad(photo, ((8, 8), (8, 8), (0, 0)), mode="reflect")
+    np.testing.assert_array_equal(wide, enhance(model, taller)[8:-8, 8:-8])
+    monkeypatch.setattr(model, "inference_border", 8)
+    np.testing.assert_array_equal(enhance(model, photo), wide)
+    np.testing.assert_array_equal(enhance(model, photo, border=0), bare)
 
 
 def test_seed_decides(model, photo):
@@ -99,6 +120,8 @@ def test_unfit_images_are_named(model, image, message):
 def test_unfit_settings_are_named(model, photo):
     with pytest.raises(ImageError, match="strength = 1.5"):
         enhance(model, photo, strength=1.5)
+    with pytest.raises(ImageError, match="border = -1"):
+        enhance(model, photo, border=-1)
     with pytest.raises(DeviceError, match="fp64.*auto, fp32, bf16, fp16"):
         enhance(model, photo, precision="fp64")
     with pytest.raises(ValueError, match="0 or more"):

@@ -103,6 +103,7 @@ def test_single_file_with_every_option_of_the_result(run, folder, tmp_path, mode
         (("--strength", "0.5"), {"strength": 0.5}), (("--seed", "9"), {"seed": 9}), (("--hvr_t", "2"), {"T": 2}),
         (("--hvr_c", "3"), {"C": 3}), (("--hvr_n_supervision", "1"), {"N": 1}), (("--hvr_n_sup_factor", "1.9"), {"N": 3}),
         (("--hvr_n_supervision", "0"), {"N": 1}), (("--precision", "bf16"), {"precision": "bf16"}),
+        (("--border", "8"), {"border": 8}),
     ):
         status, _, _ = run("--input_path", source, "--output_dir", out, *options)
         assert status == 0
@@ -259,7 +260,7 @@ def test_help_is_quick_and_needs_no_torch():
     assert done.returncode == 0 and min(seconds) < 1
     assert "torch" not in done.stderr and "numpy" not in done.stderr
     for option in ("--config_path", "--weights_path", "--input_path", "--output_dir", "--device", "--check_gpu_mem",
-                   "--hvr_t", "--hvr_c", "--hvr_n_supervision", "--hvr_n_sup_factor", "--z_distribution"):
+                   "--hvr_t", "--hvr_c", "--hvr_n_supervision", "--hvr_n_sup_factor", "--z_distribution", "--border"):
         assert option in done.stdout
 
 

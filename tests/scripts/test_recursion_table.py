@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.recursion import agreement_line, main, progress, refinement_table, seam
+from benchmarks.recursion import agreement_line, main, per_supervision_step, progress, refinement_table, seam
 from engine.enhancement import enhance
 from exp_config import Config
 from models import HVR
@@ -29,13 +29,15 @@ def test_seams():
     assert seam(noise + blocks) > 1.5 and seam(noise + blocks, offset=4) < 1
 
 
-@pytest.mark.parametrize("size", [(24, 32), (21, 35)])
-def test_steps_end_at_the_picture_that_the_program_writes(model, make_photo, size):
+@pytest.mark.parametrize(("size", "border"), [((24, 32), 0), ((21, 35), 0), ((21, 35), 8)])
+def test_steps_end_at_the_picture_that_the_program_writes(model, make_photo, size, border, monkeypatch):
+    monkeypatch.setattr(model, "inference_border", border)
     dark = make_photo(*size) // 4
     steps = progress(model, dark, 2)
     assert "".join(kind for kind, _ in steps) == "LLHLLH" * 2
     for number in (1, 2):
         np.testing.assert_array_equal(steps[6 * number - 1][1], enhance(model, dark, N=number))
+    np.testing.assert_array_equal(per_supervision_step(model, dark, 1, seed=0)[0], steps[5][1])
     np.testing.assert_array_equal(steps[1][1], steps[2][1])  # the H step that was shown ahead is the one then taken
 
 
