@@ -80,8 +80,8 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
 def add_border(x: Tensor, pixels: int) -> Tensor:
     """(B, C, H, W) -> (B, C, H + 2 pixels, W + 2 pixels), mirrored; edge pixels repeated where a side is too short for that.
 
-    Convolutions see zeros around what they are given, and the network's picture is off by up to tens of levels in its outermost
-    pixels: a thin frame. With a border the frame lies in what `cut_border` takes away.
+    Convolutions see zeros around what they are given, and the outermost pixels of the network's picture are off by some ten
+    8-bit levels: a thin frame. With a border the frame lies in what `cut_border` takes away.
     """
     for pad in ((pixels, pixels, 0, 0), (0, 0, pixels, pixels)):
         side = x.shape[-1] if pad[0] else x.shape[-2]
