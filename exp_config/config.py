@@ -141,7 +141,7 @@ class Config:
             "sensor_noise_rate": 1.0, "sensor_noise_where": "dark", "sensor_shot_range": [1e-5, 1e-3],
             "sensor_read_range": [1e-7, 1e-4], "sensor_jpeg_range": [85, 98],
             "optimizer": "muon", "learning_rate": 6e-4, "learning_rate_min": 1e-5, "lr_cosine_cycles": 1, "ema_decay": 0.99,
-            "loss_weight": {"mae": 1.0, "sat": 1.0, "lpips": 0.1, "chroma": 1.0, "ssim": 0.5, "detail": 4.0, "seams": 1.5},
+            "loss_weight": {"mae": 1.0, "sat": 1.0, "lpips": 0.1, "chroma": 1.0, "ssim": 0.5, "detail": 4.0},
         },
     }
 
