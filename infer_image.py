@@ -177,13 +177,13 @@ def run(args: argparse.Namespace) -> int:
     device = choose_device(args.device)
     model = load_pretrained(args.config_path, args.weights_path, device)
     model.z_distribution = args.z_distribution or model.z_distribution
-    model.inference_border = config.inference_border if args.border is None else args.border
+    border = config.inference_border if args.border is None else args.border
     given = {"T": config.hvr_t if args.hvr_t is None else args.hvr_t,
              "C": config.hvr_c if args.hvr_c is None else args.hvr_c,
              "N": supervision_steps(config, args.hvr_n_supervision, args.hvr_n_sup_factor)}
 
     def enhance_pixels(pixels: np.ndarray) -> np.ndarray:
-        return enhance(model, pixels, seed=args.seed, strength=args.strength, precision=args.precision, **given)
+        return enhance(model, pixels, seed=args.seed, strength=args.strength, border=border, precision=args.precision, **given)
 
     if args.check_gpu_mem:
         from engine.memory_check import memory_report
@@ -194,7 +194,7 @@ def run(args: argparse.Namespace) -> int:
 
         export_onnx(model, args.export_onnx, **given)
         print(f"written: {args.export_onnx}")
-    settings = {"seed": args.seed, "z_distribution": model.z_distribution, "border": model.inference_border,
+    settings = {"seed": args.seed, "z_distribution": model.z_distribution, "border": border,
                 "strength": args.strength, "precision": args.precision, **given}
     if args.benchmark or args.target_path:
         return score(args, config, enhance_pixels, device, {"weights": str(args.weights_path), **settings})

@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from engine.device import autocast_dtype
 from engine.failures import is_out_of_memory
 from models import HVR
+from models.hvr import mirror
 
 OUT_OF_RANGE = 1e-3   # values in [0, 1] may stick out by so much (rounding of whoever made them); they are clipped
 
@@ -83,11 +83,7 @@ def add_border(x: Tensor, pixels: int) -> Tensor:
     Convolutions see zeros around what they are given, and the outermost pixels of the network's picture are off by some ten
     8-bit levels: a thin frame. With a border the frame lies in what `cut_border` takes away.
     """
-    for pad in ((pixels, pixels, 0, 0), (0, 0, pixels, pixels)):
-        side = x.shape[-1] if pad[0] else x.shape[-2]
-        if pixels:
-            x = F.pad(x, pad, mode="reflect" if pixels < side else "replicate")
-    return x
+    return mirror(x, (pixels, pixels), (pixels, pixels))
 
 
 def cut_border(x: Tensor, pixels: int) -> Tensor:

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from benchmarks.recursion import progress
 from data.images import is_photo, read_photo
 from engine.device import choose_device
-from engine.enhancement import add_border, cut_border, enhance, to_array, to_batch
+from engine.enhancement import enhance
 from exp_config import PROJECT_ROOT
-from models import HVR, State, load_pretrained
+from models import HVR, load_pretrained
 
 FOLDER = Path(__file__).resolve().parent
 CHECKPOINT = PROJECT_ROOT / "checkpoint" / "zeros"
@@ -65,25 +65,13 @@ def before_after(model: HVR, photos: Sequence[Path]) -> Image.Image:
 
 def h_step_outputs(model: HVR, photo: np.ndarray) -> list[np.ndarray]:
     """What the head makes of zH after each H step; photo and results (H, W, 3) uint8. The last one is the enhanced photo."""
-    border = model.inference_border
-    x = add_border(model.to_model_range(to_batch(photo, next(model.parameters()).device)), border)
-    height, width = x.shape[-2:]
-    outputs: list[np.ndarray] = []
-
-    def on_step(kind: str, state: State) -> None:
-        if kind == "H":
-            bright = model.to_unit_range(cut_border(model.head(state.zH)[..., :height, :width], border))
-            outputs.append(to_array(bright.clamp(0, 1), photo.dtype))
-
-    model.sample(x, on_step=on_step)
-    return outputs
+    return [picture for kind, picture in progress(model, photo, model.N) if kind == "H"]
 
 
 def recursion_progress(model: HVR, photo: Path) -> Image.Image:
     """The input and the output after each H step, in a row with captions."""
     dark = read_photo(photo).pixels
-    with torch.no_grad():
-        outputs = h_step_outputs(model, dark)
+    outputs = h_step_outputs(model, dark)
     row = strip([dark, *outputs])
     labels = ["input", *(f"after H step {number}" for number in range(1, len(outputs) + 1))]
     return stack([row, caption(labels, row.width)])

@@ -205,7 +205,13 @@ class HVR(nn.Module):
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     """(B, C, H, W) -> the next multiples of H and W, by reflection; by replication where the side is too short for that."""
     H, W = image.shape[-2:]
-    for side, pad in ((W, (0, -W % multiple, 0, 0)), (H, (0, 0, 0, -H % multiple))):
+    return mirror(image, (0, -W % multiple), (0, -H % multiple))
+
+
+def mirror(image: Tensor, columns: tuple[int, int], rows: tuple[int, int]) -> Tensor:
+    """(B, C, H, W) with so many columns more (left, right) and rows more (above, below), by reflection; by replication where
+    the side is too short for that."""
+    for side, pad in ((image.shape[-1], (*columns, 0, 0)), (image.shape[-2], (0, 0, *rows))):
         if any(pad):
             image = F.pad(image, pad, mode="reflect" if max(pad) < side else "replicate")
     return image

@@ -59,6 +59,7 @@ def test_a_border_is_mirrored_and_taken_away(side):
 def test_the_border_hides_the_frame_and_is_the_models_unless_given(model, photo, monkeypatch):
     bare, wide = enhance(model, photo), enhance(model, photo, border=8)
     assert wide.shape == photo.shape and (bare != wide).any()
+    assert HVR.from_config(Config(inference_border=8)).inference_border == 8
     taller = np.pad(photo, ((8, 8), (8, 8), (0, 0)), mode="reflect")
     np.testing.assert_array_equal(wide, enhance(model, taller)[8:-8, 8:-8])
     monkeypatch.setattr(model, "inference_border", 8)
