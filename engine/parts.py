@@ -63,7 +63,8 @@ def build_parts(config: Config, accelerator: Accelerator, ranks: Ranks) -> Parts
     if config.compile and not compiled:
         logger.warning("compile = true is for GPUs; training on %s without it", accelerator.device)
     step = SupervisedStep(accelerator, model, network, optimizer, loss, supervision_steps=config.hvr_n_supervision,
-                          max_grad_norm=config.max_grad_norm, compile=compiled, average=average)
+                          max_grad_norm=config.max_grad_norm, progressive_steps=config.hvr_n_progressive,
+                          compile=compiled, average=average)
     return Parts(accelerator, ranks, model, optimizer, step, average, train_loader, val_loader)
 
 

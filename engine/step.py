@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from data.loading import PairBatch
 from engine.ema import WeightAverage
 from losses.total import TotalLoss
-from models import HVR
+from models import HVR, State
 
 TOTAL, GRAD_NORM = "loss", "grad_norm"
 
@@ -28,12 +28,18 @@ class SupervisedStep:
     """
 
     def __init__(self, accelerator: Accelerator, model: HVR, network: nn.Module, optimizer: torch.optim.Optimizer,
-                 loss: TotalLoss, *, supervision_steps: int, max_grad_norm: float, compile: bool = False,
-                 average: WeightAverage | None = None) -> None:
-        """model: the bare network; network, optimizer: as accelerate prepared them. max_grad_norm 0: no clipping."""
+                 loss: TotalLoss, *, supervision_steps: int, max_grad_norm: float, progressive_steps: int = 0,
+                 compile: bool = False, average: WeightAverage | None = None) -> None:
+        """model: the bare network; network, optimizer: as accelerate prepared them. max_grad_norm 0: no clipping.
+
+        progressive_steps: a number of supervision steps from 0 to this, drawn for each micro-batch, goes before the N that
+        are trained, without gradients. So later states are trained too at no more optimizer steps for each batch, against
+        pictures that get worse with more steps ("overthinking": Bansal et al., "End-to-end algorithm synthesis with
+        recurrent networks", NeurIPS 2022, whose progressive loss this is; it is not in the paper).
+        """
         self.accelerator, self.model, self.network, self.optimizer = accelerator, model, network, optimizer
         self.loss, self.average = loss, average
-        self.N = max(supervision_steps, 1)
+        self.N, self.progressive_steps = max(supervision_steps, 1), progressive_steps
         self.max_grad_norm = max_grad_norm or float("inf")
         self.names = (TOTAL, *loss.weights, GRAD_NORM)  # of the values that a call returns
         self.skipped = 0                                # optimizer steps in a row that fp16 scaling left out
@@ -45,8 +51,7 @@ class SupervisedStep:
         The result stays on the device; nothing here waits for a GPU.
         """
         pairs = [unpack(batch, self.model, self.accelerator.device) for batch in batches]
-        states = [self.model.initial_state(low, seeds=batch["state_seed"].to(low.device, non_blocking=True))
-                  for (low, _), batch in zip(pairs, batches, strict=True)]
+        states = [self._first_state(low, batch["state_seed"]) for (low, _), batch in zip(pairs, batches, strict=True)]
         rows = torch.zeros(self.N, len(self.names), device=self.accelerator.device)
         for row in rows:
             for k, (low, normal) in enumerate(pairs):
@@ -59,6 +64,15 @@ class SupervisedStep:
                 row[:-1] += torch.stack([total.detach(), *parts.values()]) / len(pairs)
             row[-1] = self._update()
         return rows
+
+    def _first_state(self, low: Tensor, seeds: Tensor) -> State:
+        """Where training on a micro-batch begins: its initial state, or the one after some untrained supervision steps."""
+        state = self.model.initial_state(low, seeds=seeds.to(low.device, non_blocking=True))
+        untrained = int(seeds[0]) % (self.progressive_steps + 1)
+        if untrained:
+            with self.accelerator.autocast():
+                state, _ = self.model.sample(low, state, N=untrained)
+        return state
 
     def _update(self) -> Tensor:
         """Clip, take the optimizer step, clear the gradients: -> the gradients' norm before clipping."""

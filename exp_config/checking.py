@@ -135,8 +135,8 @@ def _check_ranges(c: Any) -> None:
     for name in ("z_dims", "embed_dims", "unet_init_features", "unet_num_groups", "height", "width", "epochs", "batch_size",
                  "gradient_accumulation_steps", "lr_cosine_cycles", "save_every", "log_every"):
         need(name, getattr(c, name) >= 1, "at least 1")
-    for name in ("hvr_t", "hvr_c", "hvr_n_supervision", "num_workers", "save_every_steps", "learning_rate_min",
-                 "inference_border", "max_grad_norm", "hvr_n_sup_factor", "seed"):
+    for name in ("hvr_t", "hvr_c", "hvr_n_supervision", "hvr_n_progressive", "num_workers", "save_every_steps",
+                 "learning_rate_min", "inference_border", "max_grad_norm", "hvr_n_sup_factor", "seed"):
         need(name, getattr(c, name) >= 0, "0 or more")
     for name in ("max_train_photos", "max_val_photos", "eval_max_images"):
         value = getattr(c, name)

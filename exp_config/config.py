@@ -53,6 +53,8 @@ class Config:
     hvr_t: int = 2                                  # T: L steps per H step
     hvr_c: int = 2                                  # C: H steps per supervision step
     hvr_n_supervision: int = 2                      # N: supervision steps, in training and in sampling
+    hvr_n_progressive: int = 0                      # training: so many supervision steps at most go before those that are
+    #                                                 trained, without training; how many is drawn for each batch
     hvr_n_sup_factor: float = 1.0                   # sampling runs max(int(factor * N), 1) supervision steps
     z_distribution: Literal["normal", "zeros"] = "normal"  # initial latents: normal(0, 1) cut to [-1, 1], or zeros
     inference_border: int = 0                       # mirrored pixels around a photo to be enhanced, cut off again

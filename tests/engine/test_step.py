@@ -42,6 +42,7 @@ def make_step(tiny_config):
         network, optimizer = accelerator.prepare(model, recorder)
         step = SupervisedStep(accelerator, model, network, optimizer, TotalLoss(config.loss_weight),
                               supervision_steps=config.hvr_n_supervision, max_grad_norm=config.max_grad_norm,
+                              progressive_steps=config.hvr_n_progressive,
                               average=None if average is None else WeightAverage(model, average))
         return step, recorder, config
 
@@ -78,6 +79,24 @@ def test_deep_supervision_is_the_loop_of_the_paper(make_step):
     assert float(values[0]) == pytest.approx(sum(totals) / 3, rel=1e-6)
     for mine, theirs in zip(step.model.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-7)
+
+
+def test_progressive_steps_go_before_those_that_are_trained(make_step):
+    """Training begins at the state that so many supervision steps of the same weights lead to; their number varies."""
+    step, recorder, config = make_step(hvr_n_supervision=1, hvr_n_progressive=2, lr=0.0)
+    plain, of_plain, _ = make_step(hvr_n_supervision=1, lr=0.0)
+    found = set()
+    for batch in batches(config, 4):
+        low = batch["low"].float() / 255 * 2 - 1
+        before = int(batch["state_seed"][0]) % 3
+        steps = [plain.model.sample(low, N=n, seeds=batch["state_seed"])[0] for n in range(1, before + 1)]
+        state = steps[-1] if steps else plain.model.initial_state(low, seeds=batch["state_seed"])
+        _, output = plain.model(low, state)
+        expected, _ = plain.loss(output, batch["normal"].float() / 255 * 2 - 1, low)
+        assert float(step([batch])[0, 0]) == pytest.approx(float(expected.detach()), rel=1e-4)
+        found.add(before)
+    assert len(found) > 1                # of 0, 1 and 2
+    assert len(recorder.gradients) == 4  # N for each batch, whatever went before
 
 
 @pytest.mark.parametrize("k", [2, 3])
