@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from data.errors import DataError
+from data.folders import read_file
 
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 READ_MODE = getattr(cv2, "IMREAD_COLOR_RGB", cv2.IMREAD_COLOR)  # OpenCV before 4.11 decodes to BGR only
@@ -33,7 +34,7 @@ class PhotoFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._content = path.read_bytes()
+            self._content = read_file(path)
         except OSError as error:
             raise BrokenPhotoError(f"{path} cannot be read: {error.strerror or error}") from None
         self.is_jpeg = self._content.startswith(JPEG_START)

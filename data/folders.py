@@ -1,7 +1,9 @@
-"""Going through folders of photos."""
+"""Going through folders of photos, and reading their files."""
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +20,14 @@ def walk(folder: Path, onerror: Callable[[OSError], None] | None = None) -> Iter
                 kept.append(name)
         subfolders[:] = kept
         yield parent, subfolders, names
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a regular file. OSError for anything else: opening a named pipe would wait for a writer for good."""
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "it is a named pipe, a socket or a device, no file", str(path))
+    return path.read_bytes()
 
 
 def _place(folder: Path) -> tuple[int, int] | str:

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from data.exif import read_exif
+from data.folders import read_file
 from data.photo import INCOMPLETE, Photo, PhotoError, side_by_side, to_8_bit, upright
 from data.photo_encoding import EncodingError, encode
 from data.sixteen_bit import PNG_COLOUR_TYPE, PNG_GRAY_ALPHA, check_png, is_sixteen_bit, read_colour, read_gray
@@ -44,7 +45,7 @@ def read_photo(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Phot
     Raises PhotoError with the reason: unreadable, not a picture, damaged, animated, too large, of an unsupported kind.
     """
     try:
-        data = Path(path).read_bytes()
+        data = read_file(Path(path))
     except OSError as error:
         raise PhotoError(f"cannot be read: {error.strerror or error}") from None
     return decode_photo(data, max_megapixels)
@@ -64,8 +65,8 @@ def decode_photo(data: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> Photo:
         raise PhotoError(f"its header announces more pixels than a photo has; the limit is {max_megapixels:.10g} "
                          "megapixels (--max_megapixels)") from None
     except Image.UnidentifiedImageError:
-        raise PhotoError(f"not a picture in a known format ({', '.join(PILLOW_FORMATS)}), or its header is "
-                         "damaged") from None
+        raise PhotoError(f"not a picture in a known format ({', '.join(PILLOW_FORMATS)}), of a kind that is not supported "
+                         "(floating-point colours, for one), or its header is damaged") from None
     except MemoryError:
         raise PhotoError("there is not enough memory to decode it") from None
     except Exception as error:  # decoders raise whatever damaged bytes lead them to, SyntaxError and struct.error too

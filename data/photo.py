@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+LONGEST_SIDE = 16383  # pixels, of a WebP file; other formats take more
 INCOMPLETE = "damaged: the file is incomplete, its end is missing; copy or download it again"
 
 
@@ -38,11 +39,13 @@ def to_8_bit(pixels: np.ndarray) -> np.ndarray:
 
 
 def side_by_side(left: Photo, right: Photo) -> Photo:
-    """One picture of two of equal size; metadata of neither, colour profile of the right."""
-    pixels = np.concatenate([left.pixels, right.pixels], axis=1)
+    """One picture of two of equal size, the second below the first where beside it would be wider than a file can be;
+    metadata of neither, colour profile of the right."""
+    axis = 1 if 2 * left.pixels.shape[1] <= LONGEST_SIDE else 0
+    pixels = np.concatenate([left.pixels, right.pixels], axis)
     alpha = None
     if left.alpha is not None and right.alpha is not None:
-        alpha = np.concatenate([left.alpha, right.alpha], axis=1)
+        alpha = np.concatenate([left.alpha, right.alpha], axis)
     return Photo(pixels, alpha, left.gray and right.gray, right.icc_profile, lossless=right.lossless)
 
 
