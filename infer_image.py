@@ -33,6 +33,13 @@ class Formatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default is None or action.default is False else super()._get_help_string(action)
 
 
+def path(text: str) -> Path:
+    """An argparse type: Path, but not of an empty text, which would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty text; expected a path (is a shell variable not set?)")
+    return Path(text)
+
+
 class Parser(argparse.ArgumentParser):
     """Errors as one line."""
 
@@ -62,11 +69,11 @@ def build_parser() -> Parser:
                     epilog="Exit status: 0 every photo is written (or was there already), 1 some failed, 2 wrong usage or "
                            "paths, 130 interrupted.")
     add = parser.add_argument
-    add("--config_path", type=Path, metavar="FILE", default=PROJECT / "checkpoint/zeros/config.json",
+    add("--config_path", type=path, metavar="FILE", default=PROJECT / "checkpoint/zeros/config.json",
         help="config.json of the weights")
-    add("--weights_path", type=Path, metavar="FILE", default=PROJECT / "checkpoint/zeros/HVR.safetensors", help="the weights")
-    add("--input_path", type=Path, metavar="PATH", help="a photo, or a folder with all folders below it")
-    add("--output_dir", type=Path, metavar="DIR", default=Path("results/out"),
+    add("--weights_path", type=path, metavar="FILE", default=PROJECT / "checkpoint/zeros/HVR.safetensors", help="the weights")
+    add("--input_path", type=path, metavar="PATH", help="a photo, or a folder with all folders below it")
+    add("--output_dir", type=path, metavar="DIR", default=Path("results/out"),
         help="folder for the results; names and sub-folders are those of the input")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:0, cuda:1, .. or mps")
     add("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"),
@@ -80,7 +87,7 @@ def build_parser() -> Parser:
                        "(that of a single photo always is)")
     files.add_argument("--compare", action="store_true", help="also write input and output side by side, into "
                        "OUTPUT_DIR/compare")
-    files.add_argument("--contact_sheet", type=Path, metavar="FILE", help="also write one picture of all results (of the "
+    files.add_argument("--contact_sheet", type=path, metavar="FILE", help="also write one picture of all results (of the "
                        "pairs with --compare); a sheet that is there is replaced")
     files.add_argument("--max_megapixels", type=number(float, 0, 178), default=120.0, metavar="M",
                        help="larger photos are refused")
@@ -103,9 +110,9 @@ def build_parser() -> Parser:
     other = parser.add_argument_group("scoring and export")
     other.add_argument("--benchmark", nargs="+", metavar="NAME", help="enhance and score these sets of the config's "
                        "eval_dataset, or all")
-    other.add_argument("--target_path", type=Path, metavar="DIR", help="references of the photos in --input_path, with the "
+    other.add_argument("--target_path", type=path, metavar="DIR", help="references of the photos in --input_path, with the "
                        "same names: score the results")
-    other.add_argument("--export_onnx", type=Path, metavar="FILE", help="write the network as ONNX, for any height, width "
+    other.add_argument("--export_onnx", type=path, metavar="FILE", help="write the network as ONNX, for any height, width "
                        "and batch")
     return parser
 
@@ -160,11 +167,13 @@ def run(args: argparse.Namespace) -> int:
     from data.images import silence_decoders
 
     silence_decoders()
-    from engine.job_plan import check_pair_folders, plan_job
+    from engine.job_plan import check_output_dir, check_pair_folders, plan_job
 
     plan = None
+    if args.target_path or args.benchmark:
+        check_output_dir(args.output_dir)
     if args.target_path:
-        check_pair_folders(args.input_path, args.target_path)
+        check_pair_folders(args.input_path, args.target_path, args.output_dir / args.input_path.resolve().name)
     elif args.input_path:
         plan = plan_job(args.input_path, args.output_dir, output_format=args.output_format, compare=args.compare,
                         contact_sheet=args.contact_sheet)
@@ -251,7 +260,8 @@ def score(args: argparse.Namespace, config: Config, enhance_pixels: EnhancePixel
     if args.target_path:
         sets = [BenchmarkSet(args.input_path.resolve().name, args.input_path, args.target_path)]
     else:
-        sets = benchmark_sets(config, None if every else args.benchmark)
+        sets = benchmark_sets(config, [name for name in args.benchmark if name != "all"])
+        sets = benchmark_sets(config) if every else sets
     with logging_redirect_tqdm():
         return evaluation.run(sets, enhance_pixels, args.output_dir, device, required=not every, settings=settings)
 

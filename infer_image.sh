@@ -14,7 +14,9 @@ INPUT_PATH="$project/img/samples"
 OUTPUT_DIR="$project/results/samples"
 DEVICE="auto" # auto, cpu, cuda, cuda:1, mps
 
+named=no
 if [[ $# -gt 0 && "$1" != -* ]]; then
+  named=yes
   INPUT_PATH=$1
   OUTPUT_DIR="$project/results"
   [[ ! -d "$1" ]] || OUTPUT_DIR="$project/results/$(basename -- "$(cd -- "$1" && pwd)")"
@@ -39,7 +41,10 @@ for option in "$@"; do
       echo
       export HVR_SKIP_SETUP=1 # help needs no packages
       ;;
-    --benchmark*) photos=() setup=(--metrics) ;; # benchmarks bring their own photos
+    --benchmark*) # benchmarks bring their own photos; infer_image.py refuses a photo or folder that was named as well
+      setup=(--metrics)
+      [[ "$named" == yes ]] || photos=()
+      ;;
     --target_path*) setup=(--metrics) ;;
   esac
 done

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from data.images import MAX_MEGAPIXELS, Photo, PhotoError, read_photo, side_by_side, write_photo
 from engine.enhancement import EnhancementError, ImageError
-from engine.job_plan import Plan, Task
-from engine.job_record import JobRecord
+from engine.job_plan import JobError, Plan, Task
+from engine.job_record import FILE, JobRecord
 
 logger = logging.getLogger(__name__)
 
@@ -47,21 +47,20 @@ def run_job(plan: Plan, enhance_pixels: EnhancePixels, *, overwrite: bool = Fals
             max_megapixels: float = MAX_MEGAPIXELS, record: JobRecord | None = None) -> Summary:
     """Enhance every photo of the plan. A file that fails is logged with its reason, and the rest goes on.
 
-    Photos whose outputs are all there are skipped unless `overwrite` or the plan is of a single photo; by the `record`,
-    one warning tells if other settings made them. Ctrl-C ends the job once the photos being written are complete; the
-    summary then says `interrupted`.
+    Photos whose outputs are all there are skipped unless `overwrite` or the plan is of a single photo, or an unfinished
+    job was to make them anew; by the `record`, one warning tells if other settings made them. Ctrl-C ends the job once
+    the photos being written are complete; the summary then says `interrupted`. Raises JobError, with nothing written,
+    where something that is no result, or not that of the single photo, would be written over.
     """
     summary = Summary()
-    overwrite = overwrite or plan.single
     for folder, reason in plan.unreadable:
         summary.fail(folder, reason)
-    todo = [task for task in plan.tasks if overwrite or not all(map(is_there, task.targets()))]
+    kept, anew = _split_results(plan, overwrite, record)
+    todo = [task for task in plan.tasks if not kept.issuperset(task.targets())]
     summary.skipped = len(plan.tasks) - len(todo)
     if record is not None:
-        there = {task.output for task in plan.tasks if is_there(task.output)}
-        if not overwrite:
-            _warn_of_other_settings(record.differences(there))
-        record.add(task.output for task in todo if task.output not in there)  # before it: a killed job notes nothing
+        new = {target for task in todo for target in task.targets()} - kept - anew
+        record.begin(new, anew)  # before it: a killed job notes nothing
     bar = tqdm(total=len(todo), unit="photo", dynamic_ncols=True)
     with bar, ThreadPoolExecutor(ENCODERS, "encode") as encoders:
         writing: deque[tuple[Task, Future[None]]] = deque()
@@ -76,20 +75,42 @@ def run_job(plan: Plan, enhance_pixels: EnhancePixels, *, overwrite: bool = Fals
                     continue
                 while writing and (len(writing) == ENCODERS or writing[0][1].done()):
                     _finish(*writing.popleft(), summary, bar)
-                writing.append((task, encoders.submit(_write, task, photo, bright, overwrite)))
+                writing.append((task, encoders.submit(_write, task, photo, bright, kept)))
         except KeyboardInterrupt:
             summary.interrupted = True
         while writing:
             _finish(*writing.popleft(), summary, bar)
-    if record is not None and overwrite:
-        record.add(summary.results)
+    if record is not None:
+        record.finish(anew.intersection(summary.results))
     return summary
 
 
-def _warn_of_other_settings(differences: str | None) -> None:
+def _split_results(plan: Plan, overwrite: bool, record: JobRecord | None) -> tuple[set[Path], set[Path]]:
+    """The results that are there: those that stay, with a warning if other settings made them, and those to make anew."""
+    there = {target for task in plan.tasks for target in task.targets() if is_there(target)}
+    if overwrite or plan.single:
+        if record is not None:
+            _refuse_to_replace_others(there, record, one_photo=plan.single and not overwrite)
+        return set(), there
+    if record is None:
+        return there, set()
+    anew = record.pending(there)
+    differences = record.differences(there - anew)
     if differences:
         logger.warning("results that are already there were made with other settings and are left as they are: %s; "
                        "--overwrite makes them anew", differences)
+    return there - anew, anew
+
+
+def _refuse_to_replace_others(results: set[Path], record: JobRecord, one_photo: bool) -> None:
+    """JobError where one is on no record, and so may be a photo, or is a result of another photo than this one."""
+    for result, source in sorted(record.inputs(results).items()):
+        if source is None:
+            raise JobError(f"{result} is there and not known as a result ({FILE} beside the results names them), so it may be "
+                           "a photo; choose another --output_dir, or move it away (nothing was written)")
+        if one_photo and source != record.settings["input"]:
+            raise JobError(f"{result} is the result of another photo, in {source}; choose another --output_dir, or --overwrite "
+                           "it (nothing was written)")
 
 
 def _decoded_ahead(tasks: Sequence[Task], max_megapixels: float) -> Iterator[tuple[Task, Future[Photo]]]:
@@ -106,10 +127,10 @@ def _decoded_ahead(tasks: Sequence[Task], max_megapixels: float) -> Iterator[tup
                 decoding.cancel()
 
 
-def _write(task: Task, photo: Photo, bright: Photo, overwrite: bool) -> None:
-    if overwrite or not is_there(task.output):
+def _write(task: Task, photo: Photo, bright: Photo, kept: set[Path]) -> None:
+    if task.output not in kept:
         write_photo(task.output, bright)
-    if task.compare is not None and (overwrite or not is_there(task.compare)):
+    if task.compare is not None and task.compare not in kept:
         write_photo(task.compare, side_by_side(photo, bright))
 
 
@@ -126,7 +147,7 @@ def _finish(task: Task, writing: Future[None], summary: Summary, bar: tqdm) -> N
     try:
         writing.result()
         summary.written += 1
-        summary.results.append(task.output)
+        summary.results.extend(task.targets())
     except Exception as error:
         summary.fail(task.source, why_it_failed(error))
     bar.update()

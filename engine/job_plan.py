@@ -1,6 +1,7 @@
 """What an enhancement of files reads and where it writes, decided and checked before anything is written."""
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections import Counter
@@ -50,8 +51,7 @@ def plan_job(input_path: Path, output_dir: Path, *, output_format: str | None = 
     output_format: suffix of all outputs without its dot, "png" for example; None: each keeps its own.
     Raises JobError where there is no input, where an output would lie over an input, or where two photos have one output.
     """
-    if output_dir.exists() and not output_dir.is_dir():
-        raise JobError(f"--output_dir {output_dir} is a file; expected a folder (it is made where it does not exist)")
+    check_output_dir(output_dir)
     if output_dir.suffix.lower() in PHOTO_SUFFIXES and not output_dir.exists():
         raise JobError(f"--output_dir {output_dir} is named like a photo; it must be a folder: the result gets the name of its "
                        f"photo in it, for example --output_dir {output_dir.parent}")
@@ -68,17 +68,40 @@ def plan_job(input_path: Path, output_dir: Path, *, output_format: str | None = 
     for source, name in sources.items():
         name = name.with_suffix(f".{output_format}") if output_format else name
         plan.tasks.append(Task(source, output_dir / name, output_dir / COMPARE_FOLDER / name if compare else None))
-    _check_targets(plan.tasks, contact_sheet)
+    _check_targets(plan.tasks)
+    if contact_sheet is not None:
+        _check_contact_sheet(contact_sheet, plan.tasks, input_path, output_dir)
     return plan
 
 
-def check_pair_folders(low: Path, high: Path) -> None:
-    """Raise JobError where --input_path and --target_path are not both folders."""
+def check_output_dir(folder: Path) -> None:
+    """Raise JobError where `folder` is none, or where it (or what it would be made in) cannot be written to."""
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not place.is_dir():
+        found = "is a file" if place == folder else f"lies below the file {place}"
+        raise JobError(f"--output_dir {folder} {found}; expected a folder (it is made where it does not exist)")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise JobError(f"--output_dir {folder}: no permission to write to {place.absolute()}, or its file system is read-only; "
+                       "choose another folder")
+
+
+def check_pair_folders(low: Path, high: Path, scores: Path) -> None:
+    """Raise JobError where --input_path and --target_path are not two folders, or where the folder for their scores holds
+    those of other ones."""
     for option, path in (("--input_path", low), ("--target_path", high)):
         if not path.is_dir():
             found = "is a file" if path.is_file() else f"is not there (current folder: {Path.cwd()})"
             raise JobError(f"{option} {path} {found}; with --target_path both must be folders, whose pictures are compared by "
                            "name")
+    if low.resolve() == high.resolve():
+        raise JobError(f"--input_path and --target_path are the same folder {low}; expected dark pictures in the first and "
+                       "their references in the second")
+    try:
+        earlier = json.loads((scores / "summary.json").read_bytes())["low"]
+    except (OSError, ValueError, LookupError, TypeError):  # nothing of ours
+        return
+    if Path(earlier).resolve() != low.resolve():
+        raise JobError(f"{scores} holds the scores of {earlier}, a folder of the same name; choose another --output_dir")
 
 
 def _photos_below(folder: Path, output_dir: Path, plan: Plan) -> dict[Path, Path]:
@@ -114,7 +137,7 @@ def describe_ignored(ignored: Counter[str]) -> str:
     return ", ".join(f"{count} {suffix}" for suffix, count in ignored.most_common())
 
 
-def _check_targets(tasks: Iterable[Task], contact_sheet: Path | None) -> None:
+def _check_targets(tasks: Iterable[Task]) -> None:
     """No target twice, none over an input: compared by what the file system says a path is, not by its spelling."""
     inputs = {identity: task.source for task in tasks if (identity := _identity(task.source)) is not None}
     owner: dict[Path, Path] = {}
@@ -126,12 +149,19 @@ def _check_targets(tasks: Iterable[Task], contact_sheet: Path | None) -> None:
             if (identity := _identity(target)) in inputs:
                 raise JobError(f"{target} is the input {inputs[identity]} itself (by another path or a link); choose another "
                                "--output_dir")
-    if contact_sheet is None:
-        return
-    if contact_sheet.suffix.lower() not in PHOTO_SUFFIXES or contact_sheet.is_dir():
-        raise JobError(f"--contact_sheet {contact_sheet}: expected a file name that ends in {', '.join(PHOTO_SUFFIXES)}")
-    if contact_sheet in owner or _identity(contact_sheet) in inputs:
-        raise JobError(f"--contact_sheet {contact_sheet} would be written over a photo; choose another name")
+
+
+def _check_contact_sheet(sheet: Path, tasks: Iterable[Task], input_path: Path, output_dir: Path) -> None:
+    """It is written over no photo or result, and not where the next run would take it for a photo."""
+    if sheet.suffix.lower() not in PHOTO_SUFFIXES or sheet.is_dir():
+        raise JobError(f"--contact_sheet {sheet}: expected a file name that ends in {', '.join(PHOTO_SUFFIXES)}")
+    photos = [path for task in tasks for path in (task.source, *task.targets())]
+    place, identity = sheet.resolve(), _identity(sheet)
+    if any(path.resolve() == place or (identity is not None and _identity(path) == identity) for path in photos):
+        raise JobError(f"--contact_sheet {sheet} would be written over a photo; choose another name")
+    if place.is_relative_to(input_path.resolve()) and not place.is_relative_to(output_dir.resolve()):
+        raise JobError(f"--contact_sheet {sheet} lies in the input folder {input_path}, where the next run would take it for a "
+                       "photo; choose another place")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from data.images import write_atomically
 
-FILE = ".hvr_job.json"  # {"jobs": [settings, ..], "results": {path below the folder: index of its job}}
+FILE = ".hvr_job.json"  # {"jobs": [settings, ..], "results": {path below the folder: index of its job}, "pending": [path, ..]}
 Settings = Mapping[str, Any]
 
 
@@ -23,14 +23,17 @@ def job_settings(input_path: Path, weights_path: Path, **others: Any) -> dict[st
 
 
 class JobRecord:
-    """The record of `folder`, for a job with `settings`. A record that cannot be read or written is as good as none."""
+    """The record of `folder`, for a job with `settings`. A record that cannot be read or written is as good as none.
+
+    A result is pending while a job makes it anew: which settings made it is not known until that job is done with it.
+    """
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.folder, self.settings = folder, dict(settings)
 
     def differences(self, results: Iterable[Path]) -> str | None:
         """What the settings behind these results have otherwise, "strength 0.5 (now 1.0), .."; None: nothing known."""
-        made_by = self._read()
+        made_by, _ = self._read()
         jobs = [made_by[name] for name in map(self._name, results) if name in made_by]
         found = []
         for key, now in self.settings.items():
@@ -39,26 +42,47 @@ class JobRecord:
                 found.append(f"{key} {' and '.join(others)} (now {now})")
         return ", ".join(found) or None
 
-    def add(self, results: Iterable[Path]) -> None:
-        """Note that this job makes them; what other processes have noted meanwhile stays."""
-        mine: dict[str, Settings] = {self._name(result): self.settings for result in results}
-        if not mine:
-            return
-        made_by = self._read() | mine
-        keys = {name: json.dumps(job, sort_keys=True) for name, job in made_by.items()}
-        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys.values()))}
-        content = {"jobs": [json.loads(key) for key in numbers], "results": {name: numbers[key] for name, key in keys.items()}}
-        with contextlib.suppress(OSError):
-            write_atomically(self.folder / FILE, json.dumps(content, indent=1).encode())
+    def inputs(self, results: Iterable[Path]) -> dict[Path, str | None]:
+        """Result -> the input folder that it is of; None: it is on no record."""
+        made_by, _ = self._read()
+        return {result: made_by[name].get("input") if (name := self._name(result)) in made_by else None for result in results}
+
+    def pending(self, results: Iterable[Path]) -> set[Path]:
+        """Those of `results` that are pending: the job that was to make them anew has not been finished."""
+        _, pending = self._read()
+        return {result for result in results if self._name(result) in pending}
+
+    def begin(self, new: Iterable[Path], anew: Iterable[Path]) -> None:
+        """Note, before the job, which results it makes, and which ones that are there it makes anew."""
+        made_by, pending = self._read()  # now: what other processes have noted meanwhile stays
+        made: dict[str, Settings] = {self._name(result): self.settings for result in new}
+        again = {self._name(result) for result in anew}
+        if made or again:
+            self._write(made_by | made, (pending - set(made)) | again)
+
+    def finish(self, anew: Iterable[Path]) -> None:
+        """Note that the job has made these anew."""
+        made_by, pending = self._read()
+        made: dict[str, Settings] = {self._name(result): self.settings for result in anew}
+        if made:
+            self._write(made_by | made, pending - set(made))
 
     def _name(self, result: Path) -> str:
         return result.relative_to(self.folder).as_posix()
 
-    def _read(self) -> dict[str, Settings]:
-        """Result -> the settings that made it."""
+    def _write(self, made_by: Mapping[str, Settings], pending: Iterable[str]) -> None:
+        keys = {name: json.dumps(job, sort_keys=True) for name, job in made_by.items()}
+        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys.values()))}
+        content = {"jobs": [json.loads(key) for key in numbers],
+                   "results": {name: numbers[key] for name, key in keys.items()}, "pending": sorted(pending)}
+        with contextlib.suppress(OSError):
+            write_atomically(self.folder / FILE, json.dumps(content, indent=1).encode())
+
+    def _read(self) -> tuple[dict[str, Settings], set[str]]:
+        """Result -> the settings that made it, and the pending results."""
         try:
             content = json.loads((self.folder / FILE).read_bytes())
             jobs = [dict(job) for job in content["jobs"]]
-            return {name: jobs[number] for name, number in content["results"].items()}
+            return {name: jobs[number] for name, number in content["results"].items()}, set(content.get("pending", ()))
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            return {}
+            return {}, set()

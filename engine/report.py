@@ -57,8 +57,8 @@ def overview_table(results: Iterable[SetScores]) -> str:
 def _summary(result: SetScores, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
     output, dark = result.means("output"), result.means("input")
     summary: dict[str, Any] = {
-        "benchmark": result.name, "low": str(result.benchmark.low),
-        "high": None if result.benchmark.high is None else str(result.benchmark.high),
+        "benchmark": result.name, "low": str(result.benchmark.low.resolve()),
+        "high": None if result.benchmark.high is None else str(result.benchmark.high.resolve()),
         "pictures": len(result.pictures), "scored": len(result.scored), "problem": result.problem,
         "failed": {picture.name: picture.problem for picture in result.failed},
         "metrics": {name: {"mean": output.get(name), "mean_of_input": dark.get(name),

@@ -1,6 +1,7 @@
 """The job over files: what goes where, what is refused, what a failing photo and Ctrl-C leave behind."""
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 
@@ -91,6 +92,27 @@ def test_two_photos_for_one_result_are_named(folder, tmp_path, make_photo):
     plan_job(folder, tmp_path / "out")
     with pytest.raises(JobError, match=r"a\.png and .*a\.tif would both become .*a\.jpg"):
         plan_job(folder, tmp_path / "out", output_format="jpg")
+
+
+def test_a_contact_sheet_is_no_photo_by_whatever_path(folder, tmp_path):
+    out = tmp_path / "out"
+    run_job(plan_job(folder, out), invert)
+    (tmp_path / "link.png").symlink_to(out / "a.png")
+    os.link(folder / "a.png", tmp_path / "hard.png")
+    for sheet in (out / "../out/a.png", folder / "sub/../a.png", tmp_path / "link.png", tmp_path / "hard.png"):
+        with pytest.raises(JobError, match="over a photo"):
+            plan_job(folder, out, contact_sheet=sheet)
+    with pytest.raises(JobError, match="the next run would take it for a photo"):
+        plan_job(folder, out, contact_sheet=folder / "sub/sheet.png")
+    assert plan_job(folder, folder / "out", contact_sheet=folder / "out/sheet.png").tasks  # left out as the results are
+
+
+def test_an_output_folder_that_cannot_be_made_is_told_before_the_work(folder, tmp_path, monkeypatch):
+    with pytest.raises(JobError, match=r"lies below the file .*notes\.txt"):
+        plan_job(folder, folder / "notes.txt/deep/out")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(JobError, match=f"no permission to write to {tmp_path}"):
+        plan_job(folder, tmp_path / "new/out")
 
 
 def test_wrong_paths_are_named(folder, tmp_path):
@@ -207,6 +229,18 @@ def test_a_photo_that_is_named_itself_is_always_made_anew(folder, tmp_path):
     np.testing.assert_array_equal(read_photo(out / "compare/a.png").pixels, np.hstack([before, after]))
 
 
+def test_pictures_too_wide_for_a_file_side_by_side_are_put_one_below_the_other(tmp_path, make_photo):
+    write_photo(tmp_path / "in/wide.webp", Photo(make_photo(3, 8192)))
+    assert run_job(plan_job(tmp_path / "in", tmp_path / "out", compare=True), invert).written == 1
+    assert read_photo(tmp_path / "out/compare/wide.webp").pixels.shape == (6, 8192, 3)
+
+
+def test_a_named_pipe_is_named_and_waited_for_by_no_one(folder, tmp_path):
+    os.mkfifo(folder / "pipe.png")
+    summary = run_job(plan_job(folder, tmp_path / "out"), invert)
+    assert summary.written == 3 and "named pipe" in summary.failed[0][1]
+
+
 # --- the record of what made the results ---
 
 @pytest.fixture
@@ -239,8 +273,43 @@ def test_results_of_another_folder_are_told(job, folder, tmp_path, make_photo):
     (warning,) = job(tmp_path / "other")
     assert f"input {folder} (now {tmp_path / 'other'})" in warning and "strength" not in warning
     assert job() == []  # nothing of this folder has changed by it
-    assert job(folder / "sub/a.png", seed=5) == []
+    assert job(folder / "sub/a.png", seed=5, overwrite=True) == []
     assert f"input {folder / 'sub'} (now {folder}), seed 5 (now 0)" in job()[0]
+
+
+def test_only_the_photos_own_result_is_made_anew_unasked(job, folder, tmp_path):
+    job(folder / "a.png")
+    assert job(folder / "a.png", strength=0.5) == []
+    before = (tmp_path / "out/a.png").read_bytes()
+    with pytest.raises(JobError, match=f"the result of another photo, in {folder}; .*--overwrite"):
+        job(folder / "sub/a.png")
+    assert (tmp_path / "out/a.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("whole_folder", [True, False])
+def test_what_may_be_a_photo_is_never_replaced(job, folder, tmp_path, make_photo, whole_folder):
+    """The photos in the output folder are originals, of the same names."""
+    write_photo(tmp_path / "out/a.png", Photo(make_photo(5, 5)))
+    before = (tmp_path / "out/a.png").read_bytes()
+    with pytest.raises(JobError, match="not known as a result"):
+        job(folder if whole_folder else folder / "a.png", overwrite=True)
+    assert files_below(tmp_path / "out") == ["a.png"] and (tmp_path / "out/a.png").read_bytes() == before
+
+
+def killed(pixels):
+    raise SystemExit  # nothing after it runs, as with kill -9
+
+
+@pytest.mark.parametrize("enhance", [interrupted_at_the_second(), killed], ids=["ctrl-c", "kill"])
+def test_an_unfinished_overwrite_goes_on(job, tmp_path, enhance):
+    """Whatever it has not reached is made anew by the next job, which need not say --overwrite."""
+    job()
+    with contextlib.suppress(SystemExit):
+        job(enhance=enhance, overwrite=True, strength=0.5)
+    assert job(strength=0.5) == [] and "strength 0.5 (now 1.0)" in job()[0]
+    times = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in ("a.png", "b.JPG", "sub/a.png")}
+    job(strength=0.5)
+    assert times == {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in times}  # finished
 
 
 def test_an_interrupted_job_is_on_record(job, tmp_path):

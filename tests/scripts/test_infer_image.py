@@ -169,6 +169,10 @@ def test_bad_files_are_named_and_the_rest_is_written(run, folder, tmp_path):
     (["--benchmark", "LOLv1", "--input_path", "/x"], "brings its own photos"),
     (["--benchmark", "LOLv1", "--compare"], "--compare has no part in scoring"),
     (["--benchmark", "LOLv9"], "unknown benchmark LOLv9"),
+    (["--benchmark", "all", "LOLv9"], "unknown benchmark LOLv9"),
+    (["--benchmark", "all", "--output_dir", PROJECT / "README.md"], "README.md is a file; expected a folder"),
+    (["--input_path", PROJECT / "img", "--target_path", PROJECT / "img/../img"], "are the same folder"),
+    (["--input_path", ""], "an empty text; expected a path"),
 ])
 def test_wrong_usage_is_one_line_and_status_2(run, options, message):
     status, _, complaints = run(*options)
@@ -200,6 +204,21 @@ def test_scoring_is_handed_to_the_evaluation(run, folder, tmp_path, monkeypatch,
     assert calls[0] == ([("my photos", folder, folder / "high")], tmp_path, "cpu", True)
     assert [s[0] for s in calls[1][0]] == ["DICM", "LOLv1"] and calls[1][3]
     assert len(calls[2][0]) == len(Config().eval_dataset) and not calls[2][3]  # of all sets, those present are scored
+
+
+def test_scores_of_a_folder_of_the_same_name_stay(run, tmp_path, make_photo):
+    for name in ("one/low", "one/high", "two/low", "two/high"):
+        write_photo(tmp_path / name / "a.png", Photo(make_photo(24, 24)))
+
+    def score(name):
+        return run("--input_path", tmp_path / name / "low", "--target_path", tmp_path / name / "high", "--output_dir",
+                   tmp_path / "scores")
+
+    assert score("one")[0] == score("one")[0] == 0
+    before = (tmp_path / "scores/low/scores.csv").read_bytes()
+    status, _, complaints = score("two")
+    assert status == 2 and f"scores/low holds the scores of {tmp_path / 'one/low'}, a folder of the same name" in complaints
+    assert (tmp_path / "scores/low/scores.csv").read_bytes() == before
 
 
 def test_export_gets_the_numbers_of_steps(run, tmp_path, monkeypatch):

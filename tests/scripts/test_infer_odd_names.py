@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,8 +84,9 @@ def test_lines_in_names_and_names_of_other_encodings(weights, source, make_photo
             pytest.skip("this file system takes no such names")
     assert enhance(weights, source, "--contact_sheet", str(source.parent / "sheet.png")) == 0
     assert "3 written" in capsys.readouterr().out and (source.parent / "sheet.png").is_file()
-    scores = source.parent / "scores"
-    assert infer_image.main([*weights, "--input_path", str(source), "--target_path", str(source), "--output_dir",
+    scores, references = source.parent / "scores", source.parent / "references"
+    shutil.copytree(source, references)
+    assert infer_image.main([*weights, "--input_path", str(source), "--target_path", str(references), "--output_dir",
                              str(scores)]) == 0
     assert "caf\\udce9" in next(scores.rglob("scores.csv")).read_text()
     overlap_main(["--train", str(source), "--test", str(source), "--output_dir", str(source.parent / "overlap")])

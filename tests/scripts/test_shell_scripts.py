@@ -79,6 +79,7 @@ def test_a_third_place_is_refused(run):
 def test_benchmarks_bring_their_own_photos(run):
     given = options(run("infer_image.sh", "--benchmark", "LOLv1"))
     assert "--input_path" not in given and given["--benchmark"] == "LOLv1"
+    assert options(run("infer_image.sh", "mine", "--benchmark", "LOLv1"))["--input_path"] == "mine"  # refused by infer_image.py
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
