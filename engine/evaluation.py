@@ -66,7 +66,8 @@ def evaluate(sets: Sequence[BenchmarkSet], enhance_pixels: EnhancePixels, output
     settings: what to say in the reports about how the pictures were made.
 
     Returns the scores of all sets on every process. No trouble with a set or a picture ends the evaluation: it is
-    logged and stands in the scores and reports. Raises EvaluationError when the reports cannot be written.
+    logged and stands in the scores and reports. Raises EvaluationError when the reports cannot be written. After Ctrl-C
+    a single process writes the reports of what has been scored, which say so, before it raises KeyboardInterrupt.
     """
     if processes is None:
         with all_processes() as found:
@@ -76,6 +77,7 @@ def evaluate(sets: Sequence[BenchmarkSet], enhance_pixels: EnhancePixels, output
     results: list[SetScores] = []
     unwritten: list[str] = []
     about = dict(settings or {})
+    interrupted = False
     for number, benchmark in enumerate(sets):
         applicable = UNPAIRED if benchmark.high is None else PAIRED
         result = SetScores(benchmark, [name for name in applicable if metrics is None or name in metrics])
@@ -84,7 +86,11 @@ def evaluate(sets: Sequence[BenchmarkSet], enhance_pixels: EnhancePixels, output
             pairs = _pairs(result, output_dir)[:max_images]
             # The first picture of each set goes to another process, so that many small sets are shared out evenly too.
             share = pairs[(processes.rank - number) % processes.world::processes.world]
-            result.pictures = _score(result, share, suites, enhance_pixels, output_dir, device, score_inputs, processes)
+            _score(result, share, suites, enhance_pixels, output_dir, device, score_inputs, processes)
+        except KeyboardInterrupt:
+            if processes.world > 1:  # the others would wait
+                raise
+            result.problem, interrupted = f"interrupted after {len(result.pictures)} pictures", True
         except Exception as error:  # whatever it is, the other processes wait for this one's scores
             result.problem = why_it_failed(error)
             logger.error("failed: %s: %s", benchmark.name, result.problem, exc_info=True)
@@ -92,11 +98,15 @@ def evaluate(sets: Sequence[BenchmarkSet], enhance_pixels: EnhancePixels, output
         if processes.rank == 0 and result.pictures:
             folder = output_dir / benchmark.name
             _written(unwritten, partial(write_set, result, folder, folder / PICTURES, about))
+        if interrupted:
+            break
     if processes.rank == 0:
         _log_what_is_lacking(results)
         _written(unwritten, partial(write_overview, results, output_dir, about))
     if unwritten:
         raise EvaluationError(f"results could not be written to {output_dir}: {unwritten[0]}")
+    if interrupted:
+        raise KeyboardInterrupt
     return results
 
 
@@ -115,17 +125,18 @@ def _pairs(result: SetScores, output_dir: Path) -> list[Pair]:
 
 
 def _score(result: SetScores, share: Sequence[Pair], suites: dict[bool, MetricSuite], enhance_pixels: EnhancePixels,
-           output_dir: Path, device: torch.device, score_inputs: bool, processes: Processes) -> list[PictureScores]:
-    """This process's share of one set. `suites` keeps the metrics for the next set of the kind."""
+           output_dir: Path, device: torch.device, score_inputs: bool, processes: Processes) -> None:
+    """This process's share of one set, into `result`. `suites` keeps the metrics for the next set of the kind."""
     if not share:
-        return []
+        return
     paired = result.benchmark.high is not None
     if paired not in suites:
         suites[paired] = MetricSuite(result.metrics, device)
     result.missing = dict(suites[paired].missing)
     score = PictureScorer(enhance_pixels, suites[paired], output_dir / result.name / PICTURES, score_inputs)
     bar = tqdm(share, desc=result.name, unit=" pictures", disable=processes.rank > 0, dynamic_ncols=True)
-    return [score(pair) for pair in bar]
+    for pair in bar:
+        result.pictures.append(score(pair))
 
 
 class PictureScorer:

@@ -132,6 +132,24 @@ def test_a_failing_network_fails_every_picture_and_not_the_evaluation(make_set, 
     assert "0 of 2" in (tmp_path / "summary.md").read_text()
 
 
+def test_ctrl_c_keeps_the_scores_until_then(make_set, tmp_path):
+    calls = []
+
+    def interrupted_at_the_third(pixels):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return brighten(pixels)
+
+    with pytest.raises(KeyboardInterrupt):
+        run([make_set("LOL", 4), make_set("Next", 2)], interrupted_at_the_third, tmp_path / "out", CPU)
+    summary = json.loads((tmp_path / "out/LOL/summary.json").read_text())
+    assert (summary["scored"], summary["problem"]) == (2, "interrupted after 2 pictures")
+    assert len((tmp_path / "out/LOL/scores.csv").read_text().splitlines()) == 1 + 2
+    assert "LOL: interrupted after 2 pictures" in (tmp_path / "out/summary.md").read_text()
+    assert not (tmp_path / "out/Next").exists()
+
+
 def test_trouble_of_a_whole_set_ends_neither_the_evaluation_nor_the_gathering(make_set, tmp_path, monkeypatch, caplog):
     class Unbuildable(evaluation.MetricSuite):
         def __post_init__(self):
