@@ -62,7 +62,7 @@ class LowLightPairs(Dataset[Pair]):
             raise DataError("an empty list of photos; list_photos says where they are looked for")
         # Two arrays instead of many small objects: those would be copied into every worker process, page by page, as
         # soon as their reference counts change.
-        self._ids = np.array([photo.id.encode() for photo in photos])
+        self._ids = np.array([os.fsencode(photo.id) for photo in photos])
         self._paths = np.array([os.fsencode(photo.path) for photo in photos])
         self.config = config
         self.train = train
@@ -103,7 +103,7 @@ class LowLightPairs(Dataset[Pair]):
         """The photo of a sample, decoded, or the one that replaces it."""
         names: tuple[int | str, ...] = (self.config.seed, epoch) if self.train else ()
         for _ in range(MAX_REPLACEMENTS):
-            image_id = self._ids[index].decode()
+            image_id = os.fsdecode(self._ids[index])
             names = (*names, image_id)
             rng = stream("pair", *names)
             try:

@@ -87,7 +87,7 @@ def take_view(pixels: np.ndarray, view: View, target_size: tuple[int, int], meth
         left, top, width, height = view.box
         part = pixels[top : top + height, left : left + width]
     planes = resize(part, target_size, method)
-    return np.ascontiguousarray(planes[:, :, ::-1] if view.flip else planes)
+    return planes[:, :, ::-1].copy() if view.flip else np.ascontiguousarray(planes)
 
 
 def resize(picture: np.ndarray, size: tuple[int, int], method: str) -> np.ndarray:

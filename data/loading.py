@@ -94,6 +94,14 @@ def build_loader(config: Config, train: bool, rank: int = 0, world: int = 1,
         generator=torch.Generator())
 
 
+def batches_of(loader: DataLoader) -> Iterator[PairBatch]:
+    """What the loader yields; a DataError of a worker process comes without that process's traceback in its message."""
+    try:
+        yield from loader
+    except DataError as error:
+        raise DataError(str(error).rpartition(f"{DataError.__module__}.{DataError.__name__}: ")[2].strip()) from None
+
+
 def _one_thread(_worker: int) -> None:
     """Each worker keeps to one core: OpenCV's own threads would fight those of the other workers."""
     cv2.setNumThreads(0)

@@ -13,7 +13,7 @@ import numpy as np
 def stream_seed(*name: int | str) -> int:
     """A 128-bit whole number from `name`, the same on every machine (BLAKE2b; Python's `hash` differs per process)."""
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in name)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).digest(), "little")
 
 
 def stream(*name: int | str) -> np.random.Generator:

@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from data.loading import PairBatch
+from data.loading import PairBatch, batches_of
 from engine import checkpoints
 from engine.benchmark_round import score_benchmarks
 from engine.checkpoints import BEST, LATEST, CheckpointError, Progress
@@ -104,7 +104,7 @@ class Training:
         """
         loader = self.parts.train_loader
         loader.batch_sampler.set_epoch(self.progress.epoch, self.progress.batch * self.micro_batches)
-        batches = iter(loader)
+        batches = batches_of(loader)
         while self.progress.batch < self.steps_per_epoch:
             try:
                 group = list(islice(batches, self.micro_batches))
@@ -161,7 +161,7 @@ class Training:
 
     def _val_batches(self) -> Iterator[PairBatch]:
         self.parts.val_loader.batch_sampler.set_epoch(0)
-        return iter(self.parts.val_loader)
+        return batches_of(self.parts.val_loader)
 
     def _end_epoch(self) -> None:
         """Validate, save, evaluate when due."""

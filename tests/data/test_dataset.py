@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
+import os
 import pickle
 
 import numpy as np
@@ -13,7 +15,8 @@ from PIL import Image
 from data import dataset
 from data.dataset import LowLightPairs
 from data.errors import DataError
-from data.photos import PhotoRef
+from data.photos import PhotoRef, folder_photos
+from data.randomness import stream_seed
 from exp_config.config import Config
 
 PLAIN = Config(height=24, width=32, geometry_rate=0.0, augment_rate=0.0)
@@ -155,6 +158,27 @@ def test_tiny_photos_work(tmp_path, make_photo, shape, train):
     pairs = LowLightPairs([PhotoRef("a", tmp_path / "a.png")], dataclasses.replace(NOISY, geometry_rate=1.0), train)
     for epoch in range(8):
         assert pairs[epoch, 0]["low"].shape == (3, 24, 32)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 2)])
+def test_crops_of_a_pixel_work(photos, size):
+    config = dataclasses.replace(NOISY, height=size[0], width=size[1], geometry_rate=1.0, augment_rate=1.0)
+    for train in (True, False):
+        pairs = LowLightPairs(photos, config, train)
+        assert all(pairs[epoch, index]["normal"].shape == (3, *size) for epoch in range(2) for index in range(12))
+
+
+def test_names_that_are_no_text_work(tmp_path, make_photo):
+    """A file from a disk of another encoding; names that are text keep their random numbers."""
+    folder = tmp_path / os.fsdecode(b"old \xe4")
+    folder.mkdir()
+    for name in (b"bad\xff.png", b"good.png"):
+        Image.fromarray(make_photo(40, 60, 1)).save(folder / os.fsdecode(name))
+    photos = folder_photos(folder)
+    pairs = [LowLightPairs(photos, NOISY, True)[0, index] for index in range(2)]
+    assert [os.fsencode(pair["image_id"]) for pair in pairs] == [b"bad\xff.png", b"good.png"]
+    assert pairs[0]["state_seed"] != pairs[1]["state_seed"]
+    assert stream_seed("ä") == int.from_bytes(hashlib.blake2b("str:ä".encode(), digest_size=16).digest(), "little")
 
 
 def test_a_broken_photo_is_named_once_and_replaced_by_the_same_photo_every_time(photos, tmp_path, caplog):
