@@ -55,7 +55,8 @@ def create_metric(name: str, *, device: torch.device | str, as_loss: bool = Fals
 
     `as_loss=True` lets gradients through to the images and reduces to the batch's mean; it also leaves out the range
     check, which would wait for the GPU at each call. Calls should stand within `side_effects_undone`.
-    Raises PyiqaUnavailable when pyiqa is not installed, or a weight file is absent, unreadable or not to be fetched.
+    Raises PyiqaUnavailable when pyiqa is not installed or does not load, or a weight file is absent, unreadable or not to
+    be fetched.
     """
     if importlib.util.find_spec("pyiqa") is None:
         raise PyiqaUnavailable(
@@ -64,9 +65,12 @@ def create_metric(name: str, *, device: torch.device | str, as_loss: bool = Fals
         )
     root = weights_root()
     with side_effects_undone():
-        import pyiqa
-        from pyiqa.utils import download_util
-
+        try:
+            import pyiqa
+            from pyiqa.utils import download_util
+        except ImportError as error:
+            raise PyiqaUnavailable(f"{name} needs the package pyiqa, which does not load: {error}; "
+                                   "`pip install -U -r requirements.txt` brings what it needs") from error
         _require_files(name, root)
         # pyiqa fixes its folder when it is imported; TORCH_HOME may have been set since.
         cache, download_util.DEFAULT_CACHE_DIR = download_util.DEFAULT_CACHE_DIR, str(root / "pyiqa")

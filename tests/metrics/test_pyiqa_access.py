@@ -17,6 +17,8 @@ import torch
 
 from exp_config import pyiqa_access
 from exp_config.pyiqa_access import PyiqaUnavailable, create_metric, side_effects_undone
+from losses.total import TotalLoss
+from metrics.suite import MetricSuite
 
 # A fresh process, since importing pyiqa has effects of its own; flags are set the other way than pyiqa sets them.
 GLOBAL_STATE = """
@@ -61,6 +63,17 @@ def test_pyiqa_leaves_no_trace(shared):
     environment = {**os.environ, "TORCH_HOME": str(shared / "metric_weights"), "PYTHONPATH": os.getcwd()}
     run = subprocess.run([sys.executable, "-c", GLOBAL_STATE], capture_output=True, text=True, env=environment)
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+def test_pyiqa_without_a_package_that_it_needs(tmp_path, monkeypatch):
+    (tmp_path / "pyiqa").mkdir()
+    (tmp_path / "pyiqa/__init__.py").write_text("import a_package_that_is_absent")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pyiqa", raising=False)
+    with pytest.raises(PyiqaUnavailable, match="lpips needs .*does not load: No module named 'a_package_that_is_absent'"):
+        create_metric("lpips", device="cpu")
+    assert "lpips" in TotalLoss({"mae": 1.0, "lpips": 1.0}).missing
+    assert list(MetricSuite(["psnr", "lpips"]).available) == ["psnr"]
 
 
 def test_state_is_put_back_after_an_error_too():
