@@ -13,16 +13,21 @@ from models.hvr import step_sequence
 from models.swin2sr import WindowAttention
 
 INPUTS, OUTPUTS = ("image", "zH", "zL"), ("enhanced", "zH_out", "zL_out")
-SMALLEST_SIDE = 9      # pixels; torch.export takes one window a side for a special case
-EXAMPLE = (2, 40, 56)  # batch, height, width of the traced example
 
 
 class ExportError(ValueError):
     """The network cannot be exported here; the message says what is missing."""
 
 
+def smallest_side(model: HVR) -> int:
+    """In pixels, 9 for the published windows: a side is padded by reflection alone, by less than itself, and to two windows or
+    more, since torch.export takes one for a special case."""
+    return model.size_multiple + 1
+
+
 def pad_by_reflection(x: Tensor, dim: int, multiple: int) -> Tensor:
-    """As models.hvr.pad_to_multiple along one dimension, for a side of which only the running graph knows the size."""
+    """As models.hvr.pad_to_multiple along one dimension, for a side of `smallest_side` or more of which only the running graph
+    knows the size."""
     side = x.shape[dim]
     padded = (side + multiple - 1) // multiple * multiple
     at = torch.arange(padded, device=x.device)
@@ -77,7 +82,7 @@ def export_onnx(model: HVR, path: str | Path, *, T: int | None = None, C: int | 
 
     Inputs: image (batch, 3, height, width) float32 in [0, 1]; zH, zL (batch, D, height, width): zeros, or
     `model.initial_state(image, seeds)` for what inference here starts from. Outputs: enhanced in [0, 1], zH_out, zL_out.
-    batch, height and width are free; sides of 9 pixels or more. Equal to PyTorch within 1e-4.
+    batch, height and width are free; sides of `smallest_side(model)` pixels or more. Equal to PyTorch within 1e-4.
     Raises ExportError without the packages onnx and onnxscript, or where `path` cannot be written.
     """
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
@@ -92,10 +97,10 @@ def export_onnx(model: HVR, path: str | Path, *, T: int | None = None, C: int | 
         raise ExportError(f"cannot write {path}: {error}; give the name of a file") from error
     steps = step_sequence(*(own if given is None else given for own, given in ((model.T, T), (model.C, C), (model.N, N))))
     plain = copy.deepcopy(model).to("cpu", torch.float32).eval().requires_grad_(False)
-    batch, height, width = EXAMPLE
+    batch, height, width = 2, 5 * plain.size_multiple, 7 * plain.size_multiple
     latent = torch.zeros(batch, model.z_dims, height, width)
-    sizes = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height", min=SMALLEST_SIDE),
-             3: torch.export.Dim("width", min=SMALLEST_SIDE)}
+    sizes = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height", min=smallest_side(plain)),
+             3: torch.export.Dim("width", min=smallest_side(plain))}
     inputs = (torch.zeros(batch, 3, height, width), latent, latent.clone())
     traced = torch.export.export(Enhancer(plain, steps).eval(), inputs, dynamic_shapes=(sizes, sizes, sizes), strict=False,
                                  prefer_deferred_runtime_asserts_over_guards=True)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from engine.export import ExportError, export_onnx
+from engine.export import ExportError, export_onnx, pad_by_reflection, smallest_side
 from exp_config import Config
 from models import HVR
+from models.hvr import pad_to_multiple
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -58,6 +59,26 @@ def test_example_of_the_readme(exported, monkeypatch):
     exec(compile(example, "README.md", "exec"), names)
     assert names["enhanced"].shape == names["image"].shape == (1, 3, 40, 60)
     assert np.ptp(names["enhanced"]) > 0 and 0 <= names["enhanced"].min() <= names["enhanced"].max() <= 1
+
+
+@pytest.mark.parametrize("window", [2, 5, 7, 8, 16])
+def test_smallest_side_of_any_window(window, monkeypatch, tmp_path):
+    """From there on the padding is PyTorch's; torch.export is told of it and shown an example above it."""
+    net = HVR.from_config(Config(z_dims=4, swin_num_heads=[2], swin_depths=[1], swin_window_size=window))
+    smallest, multiple = smallest_side(net), net.size_multiple
+    assert smallest == (9 if window == 8 else multiple + 1)
+    for side in range(smallest, 3 * multiple):
+        rows = torch.arange(side).view(1, 1, side, 1).expand(1, 1, side, 2 * multiple).float()
+        assert torch.equal(pad_by_reflection(rows, 2, multiple), pad_to_multiple(rows, multiple))
+
+    def export(_, inputs, dynamic_shapes, **__):
+        raise ExportError([(shape[2].min, shape[3].min) for shape in dynamic_shapes], [min(x.shape[2:]) for x in inputs])
+
+    monkeypatch.setattr("torch.export.export", export)
+    with pytest.raises(ExportError) as told:
+        export_onnx(net, tmp_path / "hvr.onnx")
+    bounds, examples = told.value.args
+    assert bounds == [(smallest, smallest)] * 3 and min(examples) > smallest
 
 
 def test_a_target_that_cannot_be_written_is_refused_before_the_work(model, monkeypatch, tmp_path):
