@@ -6,6 +6,7 @@ import logging
 import netrc
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -52,20 +53,35 @@ class History:
     def __init__(self, run: Path, lines: int) -> None:
         """Keep the first `lines` lines of an earlier start; later ones belong to work that is done again."""
         path = run / HISTORY_FILE
-        kept = path.read_text(encoding="utf-8").splitlines(keepends=True)[:lines] if path.is_file() else []
+        there = path.read_bytes().splitlines(keepends=True)[:lines] if path.is_file() else []
+        kept = [line for line in there if line.endswith(b"\n")]  # a full disk may have cut the last one
         temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(kept), encoding="utf-8")
+        temporary.write_bytes(b"".join(kept))
         os.replace(temporary, path)
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed by close)
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 (closed by close)
+        self._unwritten = b""
+        self._warned = False
         self.lines = len(kept)
 
     def add(self, record: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        """Append a line. Where the disk is full it is kept and written once there is room; one warning says so."""
+        self._unwritten += json.dumps(record).encode() + b"\n"
         self.lines += 1
+        self._write()
 
     def close(self) -> None:
-        self._file.close()
+        self._write()
+        with suppress(OSError):
+            self._file.close()
+
+    def _write(self) -> None:
+        try:
+            while self._unwritten:
+                self._unwritten = self._unwritten[self._file.write(self._unwritten):]
+        except OSError as error:
+            if not self._warned:
+                logger.warning("%s cannot be written (%s); the training goes on, its lines wait", self._file.name, error)
+            self._warned = True
 
 
 class Tracker:

@@ -76,13 +76,15 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} is not a readable safetensors file: {error}") from None
 
 
-def load_pretrained(config_path: str | Path, weights_path: str | Path, device: str | torch.device = "cpu") -> HVR:
-    """The network of a config.json with the weights of a safetensors file, on `device`, in eval mode.
+def load_pretrained(config_path: str | Path | Config, weights_path: str | Path, device: str | torch.device = "cpu") -> HVR:
+    """The network of a config.json (or of the Config read from it) with the weights of a safetensors file, on `device`, in
+    eval mode.
 
     Accepts files of this project and published ones (keys with `_orig_mod.` and `module.`, twin names, mask buffers).
     Raises exp_config.ConfigError or WeightsError saying what was found and what was expected.
     """
-    model = HVR.from_config(Config.from_json(config_path))
+    config = config_path if isinstance(config_path, Config) else Config.from_checkpoint(config_path)
+    model = HVR.from_config(config)
     load_state(model, read_weights(weights_path), str(weights_path))
     return model.to(device).eval().requires_grad_(False)
 
@@ -90,7 +92,7 @@ def load_pretrained(config_path: str | Path, weights_path: str | Path, device: s
 def save_weights(model: nn.Module, path: str | Path, config: Config) -> None:
     """Write the parameters (plain names, each once, float32) to `path` and the settings to config.json beside it.
 
-    Both files are replaced atomically. `model` may be wrapped by DDP or torch.compile.
+    Both files are replaced atomically. `model` may be wrapped by DDP or torch.compile. Raises OSError, of a full disk too.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,6 +102,8 @@ def save_weights(model: nn.Module, path: str | Path, config: Config) -> None:
     try:
         save_file(tensors, temporary, metadata={"format": "pt"})
         os.replace(temporary, path)
+    except SafetensorError as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
     config.to_json(path.with_name("config.json"))

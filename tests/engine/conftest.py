@@ -1,7 +1,9 @@
 """A training that takes seconds: a tiny network on a dozen synthetic photos."""
 from __future__ import annotations
 
+import contextlib
 import json
+import resource
 
 import pytest
 from PIL import Image
@@ -54,6 +56,22 @@ def config_file(tiny_settings, tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def disk_with_room():
+    """`with disk_with_room(number):` no file of this process can be written beyond so many bytes, as on a full disk."""
+
+    @contextlib.contextmanager
+    def limited(number):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (number, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited
 
 
 @pytest.fixture(autouse=True)

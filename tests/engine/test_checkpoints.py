@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from engine import checkpoints
 from engine.checkpoints import BEST, LATEST, CheckpointError, Progress, load, repair, save
@@ -97,6 +98,15 @@ def test_full_disk(saved, monkeypatch, where):
             saved(2.0, 2)
     assert content(folder) == (1, 1.0, 1.0)
     assert sorted(path.name for path in folder.parent.iterdir() if "checkpoint" in path.name) == ["checkpoint"]
+
+
+def test_full_disk_as_safetensors_says_it(saved, disk_with_room):
+    """With an error of its own class."""
+    folder = saved(1.0, 1)
+    with disk_with_room(1000), pytest.raises(CheckpointError, match="could not save .*previous checkpoint there is") as told:
+        saved(2.0, 2)
+    assert isinstance(told.value.__cause__.__cause__, SafetensorError)
+    assert content(folder) == (1, 1.0, 1.0)
 
 
 def test_first_save_into_a_place_that_is_no_folder(tmp_path, tiny_config):

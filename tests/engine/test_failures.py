@@ -39,7 +39,8 @@ def test_others_are_not_explained_away():
 
 
 @pytest.mark.parametrize(("error", "words"), [
-    (torch.OutOfMemoryError("CUDA out of memory."), "--set batch_size"), (RuntimeError("Bus error"), "--ipc=host")])
+    (torch.OutOfMemoryError("CUDA out of memory."), "--set batch_size"), (RuntimeError("Bus error"), "--ipc=host"),
+    (OSError(28, "No space left on device"), "No space left on device")])
 def test_train_ends_with_one_line(monkeypatch, capsys, error, words):
     def fail(*_, **__):
         raise error

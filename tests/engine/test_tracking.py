@@ -145,3 +145,23 @@ def test_history_of_a_resumed_run(tmp_path):
     resumed.close()
     lines = [json.loads(line)["step"] for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     assert lines == [0, 1, 2, 3]
+
+
+def test_history_on_a_full_disk(tmp_path, disk_with_room, caplog):
+    """One warning; the lines are there once there is room again, or those that are whole."""
+    (tmp_path / "other").mkdir()
+    history, full = History(tmp_path, 0), History(tmp_path / "other", 0)
+    with disk_with_room(30):  # two lines and a half
+        for step in range(4):
+            history.add({"step": step})
+            full.add({"step": step})
+        full.close()
+    assert [record.getMessage().partition(" (")[0] for record in caplog.records] == [
+        f"{folder / 'history.jsonl'} cannot be written" for folder in (tmp_path, tmp_path / "other")]
+    history.add({"step": 4})
+    history.close()
+    assert (tmp_path / "history.jsonl").read_text() == "".join(f'{{"step": {step}}}\n' for step in range(5))
+    resumed = History(tmp_path / "other", 4)
+    assert resumed.lines == 2
+    resumed.close()
+    assert (tmp_path / "other" / "history.jsonl").read_text() == '{"step": 0}\n{"step": 1}\n'
