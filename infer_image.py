@@ -179,12 +179,12 @@ def run(args: argparse.Namespace) -> int:
                         contact_sheet=args.contact_sheet)
     from engine.device import choose_device
     from engine.enhancement import enhance
-    from exp_config import Config
+    from exp_config import NETWORK_FIELDS, Config
     from models import load_pretrained
 
-    config = Config.from_json(args.config_path)
+    config = Config.from_checkpoint(args.config_path)
     device = choose_device(args.device)
-    model = load_pretrained(args.config_path, args.weights_path, device)
+    model = load_pretrained(config, args.weights_path, device)
     model.z_distribution = args.z_distribution or model.z_distribution
     border = config.inference_border if args.border is None else args.border
     given = {"T": config.hvr_t if args.hvr_t is None else args.hvr_t,
@@ -207,6 +207,7 @@ def run(args: argparse.Namespace) -> int:
                 "strength": args.strength, "precision": args.precision, **given}
     if args.benchmark or args.target_path:
         return score(args, config, enhance_pixels, device, {"weights": str(args.weights_path), **settings})
+    settings |= {name: getattr(config, name) for name in NETWORK_FIELDS}
     return enhance_files(args, plan, enhance_pixels, settings) if plan else DONE
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from pathlib import Path
 
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Train the HVR low-light enhancement network.")
-    parser.add_argument("--config_path", default="exp_config/config.py",
+    parser = argparse.ArgumentParser(description="Train the HVR low-light enhancement network.", allow_abbrev=False)
+    parser.add_argument("--config_path", default=str(Path(__file__).resolve().parent / "exp_config/config.py"),
                         help="a Python file with a Config class, or a config.json")
     parser.add_argument("--config_name", help="name of the class in a Python file (default: Config)")
     parser.add_argument("--exp_name", help="named experiment of the class: default, if not given, short_test, ...")
@@ -51,6 +52,9 @@ def main(arguments: list[str]) -> int:
         if message is None:
             raise
         print(f"error: {message}", file=sys.stderr)
+        return EXIT_ERROR
+    except OSError as error:  # of a full disk, or files that cannot be read or written
+        print(f"error: {error}", file=sys.stderr)
         return EXIT_ERROR
     except ImportError as error:
         print(f"error: a package does not load: {error}. To mend the environment: pip install -U -r requirements.txt "

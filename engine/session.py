@@ -21,23 +21,27 @@ from engine.launch import Ranks, start_accelerator
 from engine.parts import Parts, build_parts
 from engine.tracking import Tracker
 from engine.training import Training
-from exp_config import Config, ConfigError
+from exp_config import NETWORK_FIELDS, Config, ConfigError
 from models.weights import load_state, read_weights
 
 logger = logging.getLogger(__name__)
 
-NETWORK_FIELDS = ("z_dims", "embed_dims", "unet_init_features", "unet_num_groups", "swin_depths", "swin_num_heads",
-                  "swin_window_size", "swin_mlp_ratio", "normalize_one_to_one")
 RECURSION_FIELDS = ("z_distribution", "hvr_t", "hvr_c", "hvr_n_supervision")
+# What decides on the validation loss of given weights, beside NETWORK_FIELDS and the loss.
+VALIDATION_FIELDS = (*RECURSION_FIELDS, "coco_val_images", "coco_val_annotations", "coco_val_ids", "val_folders",
+                     "max_val_photos", "height", "width", "alpha_range", "alpha_distribution", "k_range", "l_range",
+                     "l_distribution", "image_preprocessing_schedule", "exposure_mean")
 
 
 @dataclass
 class Start:
-    """Where a run lives and what it starts from; `state` is that of the checkpoint resumed from."""
+    """Where a run lives and what it starts from; `state` is that of the checkpoint resumed from, `other_validation` names
+    those of VALIDATION_FIELDS that had other values there."""
 
     run: Path
     run_id: str
     state: dict[str, Any] | None = None
+    other_validation: tuple[str, ...] = ()
 
 
 def run_training(config: Config, *, resume_from: str | None = None, init_weights: str | None = None,
@@ -60,13 +64,14 @@ def run_training(config: Config, *, resume_from: str | None = None, init_weights
             parts.average.restart()
     with ExitStack() as held:  # the run folder's lock
         start = ranks.on_main(lambda: _find_start(config, resume_from, held))
-        _train(config, parts, start, arguments)
+        if start is not None:
+            _train(config, parts, start, arguments)
 
 
 def _train(config: Config, parts: Parts, start: Start, arguments: Sequence[str]) -> None:
     """From the start that was found to the end, or to an interruption."""
     ranks = parts.ranks
-    progress = Progress() if start.state is None else restore(config, parts, start.state)
+    progress = Progress() if start.state is None else restore(config, parts, start.state, start.other_validation)
     tracker = Tracker(start.run, start.run_id, config, progress.history_lines) if ranks.is_main else None
     if ranks.is_main:
         config.to_json(start.run / "config.json")
@@ -79,7 +84,7 @@ def _train(config: Config, parts: Parts, start: Start, arguments: Sequence[str])
             if start.state is not None:
                 training.load_rank_state(start.state["ranks"])
             training.run()
-    except (Interrupted, KeyboardInterrupt, RuntimeError, MemoryError):
+    except (Interrupted, KeyboardInterrupt, RuntimeError, MemoryError, OSError):
         if ranks.is_main and (start.run / LATEST).is_dir():
             print(f"resume with:\n  {resume_command(arguments, start.run / LATEST, ranks.world)}", file=sys.stderr)
         raise
@@ -90,8 +95,9 @@ def _train(config: Config, parts: Parts, start: Start, arguments: Sequence[str])
         logger.info("done: %s holds the weights of the lowest validation loss, %.4f", start.run / BEST, progress.best_loss)
 
 
-def _find_start(config: Config, resume_from: str | None, held: ExitStack) -> Start:
-    """On the main process: make or claim the run folder, and read the checkpoint to resume from."""
+def _find_start(config: Config, resume_from: str | None, held: ExitStack) -> Start | None:
+    """On the main process: make or claim the run folder, and read the checkpoint to resume from; None where it has no epoch
+    left to train."""
     if resume_from is None:
         run = runs.new_run_folder(config)
         held.enter_context(runs.lock(run))
@@ -103,15 +109,21 @@ def _find_start(config: Config, resume_from: str | None, held: ExitStack) -> Sta
         for name in (LATEST, BEST):
             checkpoints.repair(own / name)
     state = checkpoints.load(folder)
-    saved = Config.from_json(folder / "config.json")
+    saved = type(config).from_checkpoint(folder / "config.json")
     check_same_network(config, saved, folder)
     for name, value in vars(config).items():
         if value != getattr(saved, name) and name not in ("exp_name", "checkpoint_dir"):
             logger.warning("setting changed since the checkpoint: %s = %r, was %r", name, value, getattr(saved, name))
+    progress = state["progress"]
+    if progress.epoch >= config.epochs and not progress.evaluation_due:
+        logger.warning("this run has finished already: %s stands after epoch %d, and epochs = %d. To go on: --set epochs=%d, "
+                       "or more", folder, progress.epoch, config.epochs, progress.epoch + 1)
+        return None
+    other_validation = tuple(name for name in VALIDATION_FIELDS if getattr(config, name) != getattr(saved, name))
     if own is None:  # a checkpoint that was copied elsewhere goes on in a new run folder
         own = runs.new_run_folder(config)
         held.enter_context(runs.lock(own))
-    return Start(own, runs.run_id(own), state)
+    return Start(own, runs.run_id(own), state, other_validation)
 
 
 def check_same_network(config: Config, saved: Config, folder: Path) -> None:
@@ -127,7 +139,7 @@ def check_same_network(config: Config, saved: Config, folder: Path) -> None:
 def warn_of_other_network(config: Config, beside: Path) -> None:
     """One warning where the config.json beside weights to start from describes another network or recursion."""
     try:
-        own = Config.from_json(beside)
+        own = type(config).from_checkpoint(beside)
     except ConfigError:  # none there, or one of another program
         return
     changed = {name: getattr(own, name) for name in NETWORK_FIELDS + RECURSION_FIELDS
@@ -139,8 +151,8 @@ def warn_of_other_network(config: Config, beside: Path) -> None:
         logger.warning("%s, beside these weights, has %s. To take that over: --set %s", beside, told, options)
 
 
-def restore(config: Config, parts: Parts, state: dict[str, Any]) -> Progress:
-    """Put a checkpoint's state into the parts of a run; -> its progress."""
+def restore(config: Config, parts: Parts, state: dict[str, Any], other_validation: Sequence[str] = ()) -> Progress:
+    """Put a checkpoint's state into the parts of a run; -> its progress. other_validation: as in Start."""
     progress: Progress = state["progress"]
     load_state(parts.model, state["model"], "the checkpoint")
     try:
@@ -155,9 +167,11 @@ def restore(config: Config, parts: Parts, state: dict[str, Any]) -> Progress:
             logger.warning("the checkpoint has no averaged weights: the average starts anew from its weights")
         else:
             parts.average.load_state_dict(state["average"])
+    changes = [f"{', '.join(other_validation)} changed, and with it the validation"] if other_validation else []
     if state["loss"] != parts.step.loss.weights:
-        logger.warning("the loss is %s now, %s in the checkpoint: the search for the lowest validation loss starts anew",
-                       parts.step.loss.weights, state["loss"])
+        changes.append(f"the loss is {parts.step.loss.weights} now, {state['loss']} in the checkpoint")
+    if changes:
+        logger.warning("%s: the search for the lowest validation loss starts anew", "; ".join(changes))
         progress.best_loss, progress.identity_loss = float("inf"), None
     photos = config.batch_size * config.gradient_accumulation_steps * parts.ranks.world
     if progress.photos_per_step != photos:

@@ -15,6 +15,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 T = TypeVar("T")
 
+CURVE_LIMITS = {"alpha": 0.999, "k": 0.999, "l": 1.0}  # of the darkening curve's parameters
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message says what was found, what is expected and what exists."""
@@ -22,25 +24,32 @@ class ConfigError(ValueError):
 
 def build(cls: type[T], values: Mapping[str, Any], source: str) -> T:
     """`cls(**values)` with an error that names unknown fields and the nearest known ones."""
-    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    unknown = [name for name in values if name not in names]
+    unknown = unknown_fields(cls, values)
     if unknown:
-        hints = []
-        for name in unknown:
-            near = difflib.get_close_matches(name, names, n=1)
-            hints.append(f"{name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
-        raise ConfigError(f"{source}: unknown field {', '.join(hints)}; the fields are: {', '.join(sorted(names))}")
+        raise ConfigError(f"{source}: unknown field {', '.join(unknown.values())}; the fields are: "
+                          f"{', '.join(sorted(_names(cls)))}")
     try:
         return cls(**values)
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from None
 
 
+def unknown_fields(cls: type, values: Mapping[str, Any]) -> dict[str, str]:
+    """The keys of `values` that are no fields of `cls`, each in words with the nearest field."""
+    names = _names(cls)
+    nearest = {key: difflib.get_close_matches(key, names, n=1) for key in values if key not in names}
+    return {key: f"{key!r}" + "".join(f" (did you mean {name!r}?)" for name in near) for key, near in nearest.items()}
+
+
+def _names(cls: type) -> list[str]:
+    return [f.name for f in dataclasses.fields(cls)]
+
+
 def read_json(path: str | Path) -> dict[str, Any]:
     """The object in a JSON file."""
     path = Path(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))  # with a byte order mark or without
     except FileNotFoundError:
         raise ConfigError(f"no config file {path}; give the config.json that lies beside the weights") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -130,19 +139,21 @@ def _check_ranges(c: Any) -> None:
 
     for f in dataclasses.fields(c):
         value = getattr(c, f.name)
-        if isinstance(value, float):
-            need(f.name, math.isfinite(value), "a finite number")
+        numbers = value if isinstance(value, list) else [value]
+        need(f.name, all(math.isfinite(v) for v in numbers if isinstance(v, float)),
+             "finite numbers" if isinstance(value, list) else "a finite number")
     for name in ("z_dims", "embed_dims", "unet_init_features", "unet_num_groups", "height", "width", "epochs", "batch_size",
                  "gradient_accumulation_steps", "lr_cosine_cycles", "save_every", "log_every"):
         need(name, getattr(c, name) >= 1, "at least 1")
     for name in ("hvr_t", "hvr_c", "hvr_n_supervision", "hvr_n_progressive", "num_workers", "save_every_steps",
-                 "learning_rate_min", "inference_border", "max_grad_norm", "hvr_n_sup_factor", "seed"):
+                 "learning_rate_min", "inference_border", "max_grad_norm", "hvr_n_sup_factor"):
         need(name, getattr(c, name) >= 0, "0 or more")
     for name in ("max_train_photos", "max_val_photos", "eval_max_images"):
         value = getattr(c, name)
         need(name, value is None or value >= 1, "at least 1, or null for all")
     for name in ("geometry_rate", "augment_rate", "sensor_noise_rate", "lr_cosine_warmup_rate", "exposure_mean"):
         need(name, 0 <= getattr(c, name) <= 1, "a number in [0, 1]")
+    need("seed", 0 <= c.seed < 2**64, "a whole number from 0 to 2^64 - 1")
     need("learning_rate", c.learning_rate > 0, "more than 0")
     need("lr_scaling_factor", c.lr_scaling_factor > 0, "more than 0")
     need("ema_decay", 0 <= c.ema_decay < 1, "a number in [0, 1)")
@@ -156,15 +167,22 @@ def _check_ranges(c: Any) -> None:
     need("lr_cosine_cycles", c.lr_cosine_cycles <= c.epochs, f"at most epochs = {c.epochs}")
     need("loss_weight", all(w >= 0 and math.isfinite(w) for w in c.loss_weight.values()) and any(c.loss_weight.values()),
          "finite weights of 0 or more, one at least above 0")
-    for name, upper in (("alpha_range", 0.999), ("k_range", 0.999), ("l_range", 1.0), ("sensor_shot_range", 1.0),
-                        ("sensor_read_range", 1.0), ("sensor_jpeg_range", 100)):
-        r = getattr(c, name)
-        need(name, len(r) == 2 and 0 <= r[0] <= r[1] <= upper, f"[min, max] with 0 <= min <= max <= {upper}")
+    for name, upper in (*((f"{parameter}_range", upper) for parameter, upper in CURVE_LIMITS.items()),
+                        ("sensor_shot_range", 1.0), ("sensor_read_range", 1.0), ("sensor_jpeg_range", 100)):
+        need(name, _is_range(getattr(c, name), upper), f"[min, max] with 0 <= min <= max <= {upper}")
     need("colour_gains", len(c.colour_gains) == 2 and min(c.colour_gains) > 0, "two numbers more than 0")
     for name, folders in c.eval_dataset.items():
+        need("eval_dataset", name not in ("", ".", "..") and not set(name) & set("/\\\0"),
+             f"names that can name a folder, without / and \\, found {name!r}")
         need("eval_dataset", set(folders) in ({"low"}, {"low", "high"}),
              f'for {name!r} {{"low": folder}} or {{"low": folder, "high": folder}}')
     _check_schedule(c)
+
+
+def _is_range(value: Any, upper: float) -> bool:
+    """Whether it is [min, max] with 0 <= min <= max <= upper."""
+    return (isinstance(value, (list, tuple)) and len(value) == 2 and all(isinstance(v, (int, float)) for v in value)
+            and 0 <= value[0] <= value[1] <= upper)
 
 
 def _check_schedule(c: Any) -> None:
@@ -174,9 +192,9 @@ def _check_schedule(c: Any) -> None:
     ok = set(schedule) == {"type", "start", "end"} and schedule["type"] in ("linear", "sigmoid")
     for key in ("start", "end"):
         ranges = schedule.get(key)
-        ok = ok and isinstance(ranges, dict) and set(ranges) == {"alpha", "k", "l"} and all(
-            isinstance(r, (list, tuple)) and len(r) == 2 and all(isinstance(v, (int, float)) for v in r) and 0 <= r[0] <= r[1]
-            for r in ranges.values())
+        ok = ok and isinstance(ranges, dict) and ranges.keys() == CURVE_LIMITS.keys() and all(
+            _is_range(ranges[parameter], upper) for parameter, upper in CURVE_LIMITS.items())
     if not ok:
         raise ConfigError(f"image_preprocessing_schedule = {schedule!r}; expected "
-                          '{"type": "linear" or "sigmoid", "start": {"alpha": [min, max], "k": .., "l": ..}, "end": {..}}')
+                          '{"type": "linear" or "sigmoid", "start": {"alpha": [min, max], "k": .., "l": ..}, "end": {..}} '
+                          f"with 0 <= min <= max, at most {CURVE_LIMITS}")

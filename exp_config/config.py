@@ -5,14 +5,21 @@ Paths are relative to the project folder unless absolute; `Config.path` resolves
 """
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from exp_config.checking import ConfigError, build, check_fields, read_json, write_json
+from exp_config.checking import ConfigError, build, check_fields, read_json, unknown_fields, write_json
+
+logger = logging.getLogger(__name__)
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+# What decides on the network's function, beside its weights; some change it without changing the shape of any weight.
+NETWORK_FIELDS = ("z_dims", "embed_dims", "unet_init_features", "unet_num_groups", "swin_depths", "swin_num_heads",
+                  "swin_window_size", "swin_mlp_ratio", "normalize_one_to_one")
 
 # Keys that published config.json files carry and that nothing needs: derived at run time, or renamed (see RENAMED_KEYS).
 LEGACY_KEYS = frozenset({"start_epoch", "resume_from_checkpoint", "wandb_id", "config_path", "config_name"})
@@ -162,13 +169,25 @@ class Config:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str = "configuration") -> Config:
         """Build from plain values; old spellings and the published files' extra keys are accepted."""
-        known = {RENAMED_KEYS.get(k, k): v for k, v in values.items() if k not in LEGACY_KEYS}
-        return build(cls, known, source)
+        return build(cls, _in_present_names(values), source)
 
     @classmethod
     def from_json(cls, path: str | Path) -> Config:
         """Read a `config.json`, published ones included. Raises ConfigError with the reason."""
         return cls.from_dict(read_json(path), source=str(path))
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path) -> Config:
+        """Read the config.json beside weights, which a class with more fields may have written: one warning names them.
+
+        Raises ConfigError with the reason.
+        """
+        values = _in_present_names(read_json(path))
+        more = unknown_fields(cls, values)
+        if more and len(more) < len(values):  # where all are unknown the file is another program's
+            logger.warning("%s: unknown fields, left out: %s", path, ", ".join(more.values()))
+            values = {name: value for name, value in values.items() if name not in more}
+        return build(cls, values, str(path))
 
     def to_json(self, path: str | Path) -> None:
         """Write every field to `path`, atomically."""
@@ -178,3 +197,7 @@ class Config:
     def path(value: str | Path) -> Path:
         """Absolute path of a configured one: relative paths start at the project folder."""
         return PROJECT_ROOT / Path(value).expanduser()
+
+
+def _in_present_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {RENAMED_KEYS.get(name, name): value for name, value in values.items() if name not in LEGACY_KEYS}

@@ -5,7 +5,7 @@ import errno
 import json
 import os
 import shlex
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,13 +13,23 @@ import torch
 from accelerate.state import AcceleratorState
 from PIL import Image
 
+from data.errors import DataError
 from engine import checkpoints, runs
 from engine.checkpoints import BEST, LATEST, CheckpointError, load
 from engine.meter import NonFiniteError
 from engine.session import resume_command, run_training, warn_of_other_network
+from engine.tracking import Tracker
+from exp_config import Config, ConfigError, load_config
 from exp_config.loading import parse_override
 from losses.total import TotalLoss
 from models import HVR, load_pretrained, save_weights
+
+
+@dataclass
+class OwnConfig(Config):
+    """As a user derives one."""
+
+    extra: int = 3
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +125,56 @@ def test_changed_settings_are_named(tiny_config, caplog):
     assert "the search for the lowest validation loss starts anew" in caplog.text
 
 
+def test_a_config_class_with_fields_of_its_own(tiny_config, tiny_settings, tmp_path, caplog):
+    """It is resumed as what it is; its weights are used, and started from, by those who do not know its fields."""
+    config = OwnConfig.from_dict(tiny_settings(epochs=1))
+    run = train(config)
+    run_training(replace(config, epochs=2, extra=4), resume_from=str(run / LATEST))
+    assert "setting changed since the checkpoint: extra = 4, was 3" in caplog.text and "unknown field" not in caplog.text
+    assert json.loads((run / LATEST / "config.json").read_text())["extra"] == 4
+    caplog.clear()
+    load_pretrained(run / BEST / "config.json", run / BEST / "HVR.safetensors")
+    (record,) = caplog.records
+    assert record.getMessage().endswith("config.json: unknown fields, left out: 'extra'")
+    caplog.clear()
+    warn_of_other_network(tiny_config(hvr_t=3), run / BEST / "config.json")
+    assert "--set hvr_t=1" in caplog.text
+    with pytest.raises(ConfigError, match="unknown field 'extra'"):
+        load_config(run / "config.json")
+
+
+def test_other_validation_starts_the_search_for_the_best_anew(tiny_config, caplog):
+    config = tiny_config(epochs=1, loss_weight={"mae": 1.0, "exposure": 1.0})
+    run = train(config)
+    settings = {"max_val_photos": 2, "height": 24, "exposure_mean": 0.3}
+    run_training(replace(config, epochs=2, **settings), resume_from=str(run / LATEST))
+    assert "max_val_photos, height, exposure_mean changed, and with it the validation: the search for" in caplog.text
+    first, second = history(run, "val")
+    assert first["identity"] != second["identity"]
+    assert load(run / LATEST)["progress"].best_loss == second["loss"]
+
+
+def test_a_finished_run_is_left_as_it_is(tiny_config, tmp_path, caplog):
+    config = tiny_config()
+    run = train(config)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    for epochs in (2, 1):
+        run_training(replace(config, epochs=epochs), resume_from=str(run / LATEST))
+        assert f"{LATEST} stands after epoch 2, and epochs = {epochs}. To go on: --set epochs=3, or more" in caplog.text
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    (run / LATEST).rename(tmp_path / "copy")
+    run_training(replace(config, checkpoint_dir=str(tmp_path / "other")), resume_from=str(tmp_path / "copy"))
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_broken_photos_in_a_loader_process_end_with_one_line(tiny_config, tmp_path, split):
+    for number in range(3):
+        (tmp_path / f"{number}.jpg").write_bytes(b"no photo")
+    with pytest.raises(DataError, match=r"\A10 photos in a row cannot be read: [^\n]*\.jpg[^\n]*\Z"):
+        run_training(tiny_config(**{f"{split}_folders": [str(tmp_path)]}, num_workers=1))
+
+
 def test_one_training_at_a_time(tiny_config):
     config = tiny_config(epochs=1)
     run = train(config)
@@ -146,6 +206,18 @@ def test_full_disk_while_training(tiny_config, monkeypatch, caplog):
     monkeypatch.setenv("WANDB_DISABLED", "true")
     run_training(config, resume_from=str(run / LATEST))
     assert load(run / LATEST)["progress"].epoch == 2
+
+
+def test_a_disk_that_fails_leaves_the_way_to_resume(tiny_config, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Tracker, "report", fail)
+    config = tiny_config()
+    with pytest.raises(OSError, match="Input/output error"):
+        run_training(config, arguments=["train.py"])
+    run = next(Path(config.checkpoint_dir).glob("*/"))
+    assert f"resume with:\n  python train.py --resume_from_checkpoint {run / LATEST}\n" in capsys.readouterr().err
 
 
 def test_unwritable_place(tiny_config, tmp_path):

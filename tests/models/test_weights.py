@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from exp_config import Config
+from exp_config import Config, ConfigError
 from models import HVR, WeightsError, load_pretrained, save_weights
 from models.weights import load_state, translate_keys
 
@@ -85,6 +85,23 @@ def test_saved_file_is_plain_small_and_loads(tmp_path, plain):
     loaded = load_pretrained(tmp_path / "config.json", tmp_path / "HVR.safetensors", "cpu")
     assert loaded.T == 3 and not loaded.training
     assert all(torch.equal(p, plain[n]) for n, p in loaded.named_parameters())
+
+
+def test_a_config_of_another_class(tmp_path, caplog):
+    """Fields that are unknown here do not stop those who use the weights; a file without a known one is refused."""
+    model = HVR.from_config(Config(hvr_t=3))
+    save_weights(model, tmp_path / "HVR.safetensors", Config(hvr_t=3))
+    values = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**values, "extra": 3, "hvr_tt": 1}))
+    config = Config.from_checkpoint(tmp_path / "config.json")
+    assert load_pretrained(config, tmp_path / "HVR.safetensors").T == config.hvr_t == 3
+    (record,) = caplog.records
+    assert record.getMessage().endswith("unknown fields, left out: 'extra', 'hvr_tt' (did you mean 'hvr_t'?)")
+    with pytest.raises(ConfigError, match="unknown field 'extra', 'hvr_tt'"):
+        Config.from_json(tmp_path / "config.json")
+    (tmp_path / "config.json").write_text('{"of": "another program"}')
+    with pytest.raises(ConfigError, match="unknown field 'of'"):
+        Config.from_checkpoint(tmp_path / "config.json")
 
 
 def test_unreadable_files_are_named(tmp_path):

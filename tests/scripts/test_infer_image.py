@@ -1,6 +1,7 @@
 """infer_image.py: every option through `main`, and the whole program in a process of its own."""
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -85,15 +86,25 @@ def test_folder(run, folder, tmp_path, model):
     assert status == 0 and said.startswith("0 written, 5 skipped (already there")
 
 
-def test_results_of_other_options_are_told(run, folder, tmp_path):
+def test_results_of_other_options_are_told(run, folder, tmp_path, weights):
     out = tmp_path / "out"
     assert "settings" not in run("--input_path", folder, "--output_dir", out)[2]
     status, said, complaints = run("--input_path", folder, "--output_dir", out, "--strength", "0.5", "--hvr_t", "2")
     assert status == 0 and said.startswith("0 written, 5 skipped")
     assert complaints.count("other settings") == 1 and "strength 1.0 (now 0.5), T 1 (now 2); --overwrite" in complaints
+    four = tmp_path / "four.json"  # the weights fit this network, too
+    Config(**{**vars(Config.from_json(weights[1])), "unet_num_groups": 4}).to_json(four)
+    assert "unet_num_groups 2 (now 4)" in run("--input_path", folder, "--output_dir", out, "--config_path", four)[2]
     status, said, _ = run("--input_path", folder / "plain.jpg", "--output_dir", out, "--strength", "0")
     assert status == 0 and said.startswith("1 written")
     np.testing.assert_allclose(read_photo(out / "plain.jpg").pixels, read_photo(folder / "plain.jpg").pixels, atol=9)
+
+
+def test_a_config_of_a_class_with_more_fields_will_do(run, folder, tmp_path, weights, caplog):
+    more = tmp_path / "more.json"
+    more.write_text(json.dumps({**json.loads(Path(weights[1]).read_text()), "extra": 3}))
+    status, said, _ = run("--input_path", folder, "--output_dir", tmp_path / "out", "--config_path", more)
+    assert status == 0 and said.startswith("5 written") and caplog.text.count("unknown fields, left out: 'extra'") == 1
 
 
 def test_single_file_with_every_option_of_the_result(run, folder, tmp_path, model):

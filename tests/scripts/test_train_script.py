@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -11,9 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
-from exp_config import load_config
+from exp_config import ConfigError, load_config
 from train import parse_arguments
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -65,6 +67,45 @@ def test_wrong_settings(arguments, message):
     done = train(*arguments)
     assert done.returncode == 2
     assert message in done.stderr and "Traceback" not in done.stderr
+
+
+RANGES = {"alpha": [0, 0.3], "k": [0, 0.4], "l": [0, 0.9]}
+SCHEDULES = [{"type": "linear", "start": RANGES, "end": {**RANGES, name: values}}
+             for name, values in (("alpha", [0, 1]), ("k", [0, 1]), ("l", [0, 1.5]), ("l", [0, float("nan")]))]
+
+
+@pytest.mark.parametrize(("override", "message"), [
+    ("exp_name=mine", "--set exp_name=mine: an experiment of the class is chosen by --exp_name"),
+    ("colour_gains=[1, Infinity]", "colour_gains = [1.0, inf]; expected finite numbers"),
+    ("seed=99999999999999999999999", "expected a whole number from 0 to 2^64 - 1"),
+    ("seed=-1", "seed = -1; expected a whole number from 0"),
+    *((f'eval_dataset={{"{name}": {{"low": "x"}}}}', "names that can name a folder")
+      for name in ("../../esc", "..", ".", "", "a/b", r"a\\b")),
+    *((f"image_preprocessing_schedule={json.dumps(schedule)}", "with 0 <= min <= max, at most {'alpha': 0.999")
+      for schedule in SCHEDULES),
+])
+def test_settings_out_of_range(override, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_config(PROJECT / "exp_config/config.py", overrides=[override])
+
+
+def test_settings_at_the_end_of_their_range():
+    largest = {"type": "linear", "start": RANGES, "end": {"alpha": [0, 0.999], "k": [0, 0.999], "l": [0, 1]}}
+    config = load_config(PROJECT / "exp_config/config.py", overrides=[
+        f"seed={2**64 - 1}", f"image_preprocessing_schedule={json.dumps(largest)}", 'eval_dataset={"..a b": {"low": "x"}}'])
+    torch.manual_seed(config.seed)
+
+
+def test_a_config_json_with_a_byte_order_mark(config, tmp_path):
+    (tmp_path / "config.json").write_text(config.read_text(), encoding="utf-8-sig")
+    assert load_config(tmp_path / "config.json") == load_config(config)
+
+
+def test_options_are_not_abbreviated(capsys):
+    """resume_command knows their full names."""
+    with pytest.raises(SystemExit):
+        parse_arguments(["--init", "weights.safetensors"])
+    assert "unrecognized arguments: --init" in capsys.readouterr().err
 
 
 def test_names_beside_a_config_json_are_said_to_change_nothing(config, caplog):
