@@ -151,6 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print a line for each set; returns the exit status."""
     options = _parse_arguments(arguments)
     logging.basicConfig(format="%(message)s")
+    if hasattr(sys.stdout, "reconfigure"):  # file names may hold bytes that are no text
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         findings = check(load_config(options.config_path, options.config_name, options.exp_name), options.names)
     except (ConfigError, DataError) as error:

@@ -61,7 +61,7 @@ def image_list(annotations: Path) -> list[tuple[int, str]]:
                         "then every photo of the folder is used") from None
     key = {"version": CACHE_VERSION, "path": str(annotations.resolve()), "size": status.st_size,
            "mtime": status.st_mtime_ns}
-    name = f"{annotations.stem}-{hashlib.blake2b(key['path'].encode(), digest_size=6).hexdigest()}.json"
+    name = f"{annotations.stem}-{hashlib.blake2b(os.fsencode(key['path']), digest_size=6).hexdigest()}.json"
     for folder in cache_folders():
         images = _read_cache(folder / name, key)
         if images is not None:

@@ -107,7 +107,12 @@ class Tracker:
             return
         import wandb
 
-        self._log({"step": step} | {f"pictures/{name}": wandb.Image(str(file)) for name, file in files.items()})
+        try:
+            images = {f"pictures/{name}": wandb.Image(str(file)) for name, file in files.items()}
+        except Exception as error:  # a file that cannot be read, or no room for wandb's copy of it
+            logger.warning("no pictures for wandb: %s", error)
+        else:
+            self._log({"step": step} | images)
 
     def close(self) -> None:
         """End the reports; an offline run can be sent by `wandb sync`."""

@@ -46,6 +46,13 @@ def test_the_file_is_read_once(annotations, cache, monkeypatch, capsys):
     assert len(list(cache.iterdir())) == 1
 
 
+def test_a_folder_whose_name_is_no_text(annotations, cache):
+    folder = annotations.parent / os.fsdecode(b"old \xe4")
+    folder.mkdir()
+    moved = annotations.rename(folder / "instances.json")
+    assert image_list(moved) == image_list(moved) == [(1, "a.jpg"), (2, "b.jpg")] and len(list(cache.iterdir())) == 1
+
+
 def test_a_changed_file_is_read_again(annotations, cache):
     image_list(annotations)
     write(annotations, {5: "c.jpg", 3: "d.jpg"})

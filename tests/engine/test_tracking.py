@@ -133,6 +133,17 @@ def test_troubles_of_wandb_end_nothing(tmp_path, tiny_config, fake_wandb, caplog
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 2
 
 
+def test_a_picture_that_cannot_be_handed_over_is_left_out(tmp_path, tiny_config, fake_wandb, caplog):
+    def fail(path):
+        raise OSError(f"no room for {path}")
+
+    sys.modules["wandb"].Image = fail
+    tracker = Tracker(tmp_path, "id", tiny_config(), 0)
+    tracker.pictures(6, {"1.png": tmp_path / "1.png"})
+    tracker.report("epoch", 6, 1, {"loss": 0.5})
+    assert "no pictures for wandb: no room for" in caplog.text and len(fake_wandb["logged"]) == 1
+
+
 def test_history_of_a_resumed_run(tmp_path):
     """What lies behind the checkpoint is cut off."""
     history = History(tmp_path, 0)
