@@ -11,7 +11,8 @@ from typing import Any
 
 from data.images import write_atomically
 
-FILE = ".hvr_job.json"  # {"jobs": [settings, ..], "results": {path below the folder: index of its job}, "pending": [path, ..]}
+# {"jobs": [settings, ..], "results": {path below the folder: index of its job}, "pending": the same}
+FILE = ".hvr_job.json"
 Settings = Mapping[str, Any]
 
 
@@ -48,41 +49,49 @@ class JobRecord:
         return {result: made_by[name].get("input") if (name := self._name(result)) in made_by else None for result in results}
 
     def pending(self, results: Iterable[Path]) -> set[Path]:
-        """Those of `results` that are pending: the job that was to make them anew has not been finished."""
+        """Those of `results` that a job on the same input folder was to make anew, and was not done with."""
         _, pending = self._read()
-        return {result for result in results if self._name(result) in pending}
+        mine = {name for name, job in pending.items() if job.get("input") == self.settings.get("input")}
+        return {result for result in results if self._name(result) in mine}
 
     def begin(self, new: Iterable[Path], anew: Iterable[Path]) -> None:
         """Note, before the job, which results it makes, and which ones that are there it makes anew."""
-        made_by, pending = self._read()  # now: what other processes have noted meanwhile stays
-        made: dict[str, Settings] = {self._name(result): self.settings for result in new}
-        again = {self._name(result) for result in anew}
-        if made or again:
-            self._write(made_by | made, (pending - set(made)) | again)
+        self._note(made=new, pending=anew)
 
     def finish(self, anew: Iterable[Path]) -> None:
         """Note that the job has made these anew."""
-        made_by, pending = self._read()
-        made: dict[str, Settings] = {self._name(result): self.settings for result in anew}
-        if made:
-            self._write(made_by | made, pending - set(made))
+        self._note(made=anew, pending=())
 
     def _name(self, result: Path) -> str:
         return result.relative_to(self.folder).as_posix()
 
-    def _write(self, made_by: Mapping[str, Settings], pending: Iterable[str]) -> None:
-        keys = {name: json.dumps(job, sort_keys=True) for name, job in made_by.items()}
-        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys.values()))}
-        content = {"jobs": [json.loads(key) for key in numbers],
-                   "results": {name: numbers[key] for name, key in keys.items()}, "pending": sorted(pending)}
+    def _note(self, made: Iterable[Path], pending: Iterable[Path]) -> None:
+        done, waiting = ({self._name(result): self.settings for result in results} for results in (made, pending))
+        if not done and not waiting:
+            return
+        made_by, wanted_by = self._read()  # now: what other processes have noted meanwhile stays
+        results = made_by | done
+        unfinished = {name: job for name, job in wanted_by.items() if name not in done} | waiting
+        keys = dict.fromkeys(map(_key, [*results.values(), *unfinished.values()]))
+        numbers = {key: number for number, key in enumerate(keys)}
+        content = {"jobs": [json.loads(key) for key in keys],
+                   "results": {name: numbers[_key(job)] for name, job in results.items()},
+                   "pending": {name: numbers[_key(job)] for name, job in unfinished.items()}}
         with contextlib.suppress(OSError):
             write_atomically(self.folder / FILE, json.dumps(content, indent=1).encode())
 
-    def _read(self) -> tuple[dict[str, Settings], set[str]]:
-        """Result -> the settings that made it, and the pending results."""
+    def _read(self) -> tuple[dict[str, Settings], dict[str, Settings]]:
+        """Result -> the settings that made it, and pending result -> the settings that are to make it."""
         try:
             content = json.loads((self.folder / FILE).read_bytes())
             jobs = [dict(job) for job in content["jobs"]]
-            return {name: jobs[number] for name, number in content["results"].items()}, set(content.get("pending", ()))
+            made_by, pending = ({name: jobs[number] for name, number in content.get(part, {}).items()}
+                                for part in ("results", "pending"))
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            return {}, set()
+            return {}, {}
+        return made_by, pending
+
+
+def _key(job: Settings) -> str:
+    """One text for equal settings."""
+    return json.dumps(job, sort_keys=True)

@@ -312,6 +312,14 @@ def test_an_unfinished_overwrite_goes_on(job, tmp_path, enhance):
     assert times == {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in times}  # finished
 
 
+def test_an_unfinished_overwrite_of_another_folder_stays(job, tmp_path, make_photo):
+    write_photo(tmp_path / "other/b.JPG", Photo(make_photo(4, 4)))
+    job()
+    job(enhance=interrupted_at_the_second(), overwrite=True)
+    before = (tmp_path / "out/b.JPG").read_bytes()
+    assert "input" in job(tmp_path / "other")[0] and (tmp_path / "out/b.JPG").read_bytes() == before
+
+
 def test_an_interrupted_job_is_on_record(job, tmp_path):
     job(enhance=interrupted_at_the_second())
     assert len(files_below(tmp_path / "out")) == 2 and "strength 1.0 (now 0.5)" in job(strength=0.5)[0]
