@@ -84,7 +84,7 @@ def build_parser() -> Parser:
     files = parser.add_argument_group("files")
     files.add_argument("--output_format", choices=FORMATS, help="format of all results; without it each photo keeps its own")
     files.add_argument("--overwrite", action="store_true", help="make results of a folder anew that are there already "
-                       "(that of a single photo always is)")
+                       "(that of a single photo is each time)")
     files.add_argument("--compare", action="store_true", help="also write input and output side by side, into "
                        "OUTPUT_DIR/compare")
     files.add_argument("--contact_sheet", type=path, metavar="FILE", help="also write one picture of all results (of the "

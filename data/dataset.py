@@ -1,6 +1,7 @@
 """Pairs of a dark and a normal photo, made from normal photos (spec: the published self-supervised recipe)."""
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Sequence
@@ -68,6 +69,10 @@ class LowLightPairs(Dataset[Pair]):
         self.train = train
         self.size = (config.height, config.width)
         self._broken: dict[str, str] = {}  # image id -> reason; per loader process
+
+    def digest(self) -> str:
+        """One text for the same photos in the same order, wherever they lie."""
+        return hashlib.blake2b(self._ids.tobytes(), digest_size=16).hexdigest()
 
     def __len__(self) -> int:
         return len(self._ids)

@@ -1,11 +1,11 @@
 """A photo in memory, and what is done to it whatever file it came from."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-LONGEST_SIDE = 16383  # pixels, of a WebP file; other formats take more
 INCOMPLETE = "damaged: the file is incomplete, its end is missing; copy or download it again"
 
 
@@ -38,10 +38,10 @@ def to_8_bit(pixels: np.ndarray) -> np.ndarray:
     return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 
 
-def side_by_side(left: Photo, right: Photo) -> Photo:
-    """One picture of two of equal size, the second below the first where beside it would be wider than a file can be;
+def side_by_side(left: Photo, right: Photo, longest: float = math.inf) -> Photo:
+    """One picture of two of equal size, the second below the first where beside it would be wider than `longest` pixels;
     metadata of neither, colour profile of the right."""
-    axis = 1 if 2 * left.pixels.shape[1] <= LONGEST_SIDE else 0
+    axis = 1 if 2 * left.pixels.shape[1] <= longest else 0
     pixels = np.concatenate([left.pixels, right.pixels], axis)
     alpha = None
     if left.alpha is not None and right.alpha is not None:

@@ -3,6 +3,7 @@ because Pillow cannot write it, the latter because Pillow neither writes 16 bits
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zlib
 from typing import Any
@@ -28,6 +29,11 @@ STRIP_ROWS = 64                          # rows of a TIFF strip
 
 class EncodingError(ValueError):
     """A photo that the asked-for format cannot hold; the message is the reason."""
+
+
+def longest_side(suffix: str) -> float:
+    """In pixels, of a file in the format of `suffix`; infinite where it has no limit."""
+    return LONGEST_SIDE.get(FORMATS.get(suffix.lower(), ""), math.inf)
 
 
 def encode(photo: Photo, suffix: str) -> bytes:

@@ -67,7 +67,8 @@ def evaluate(sets: Sequence[BenchmarkSet], enhance_pixels: EnhancePixels, output
 
     Returns the scores of all sets on every process. No trouble with a set or a picture ends the evaluation: it is
     logged and stands in the scores and reports. Raises EvaluationError when the reports cannot be written. After Ctrl-C
-    a single process writes the reports of what has been scored, which say so, before it raises KeyboardInterrupt.
+    a single process writes the reports of what has been scored, which say so, before it raises KeyboardInterrupt; those of
+    an earlier evaluation stay.
     """
     if processes is None:
         with all_processes() as found:
@@ -95,14 +96,15 @@ def evaluate(sets: Sequence[BenchmarkSet], enhance_pixels: EnhancePixels, output
             result.problem = why_it_failed(error)
             logger.error("failed: %s: %s", benchmark.name, result.problem, exc_info=True)
         _gather(result, processes)
-        if processes.rank == 0 and result.pictures:
-            folder = output_dir / benchmark.name
+        folder = output_dir / benchmark.name
+        if processes.rank == 0 and result.pictures and not (interrupted and (folder / "summary.json").exists()):
             _written(unwritten, partial(write_set, result, folder, folder / PICTURES, about))
         if interrupted:
             break
     if processes.rank == 0:
         _log_what_is_lacking(results)
-        _written(unwritten, partial(write_overview, results, output_dir, about))
+        if not (interrupted and (output_dir / "summary.json").exists()):
+            _written(unwritten, partial(write_overview, results, output_dir, about))
     if unwritten:
         raise EvaluationError(f"results could not be written to {output_dir}: {unwritten[0]}")
     if interrupted:

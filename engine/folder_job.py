@@ -13,9 +13,10 @@ import numpy as np
 from tqdm import tqdm
 
 from data.images import MAX_MEGAPIXELS, Photo, PhotoError, read_photo, side_by_side, write_photo
+from data.photo_encoding import longest_side
 from engine.enhancement import EnhancementError, ImageError
 from engine.job_plan import JobError, Plan, Task
-from engine.job_record import FILE, JobRecord
+from engine.job_record import JobRecord
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def run_job(plan: Plan, enhance_pixels: EnhancePixels, *, overwrite: bool = Fals
     Photos whose outputs are all there are skipped unless `overwrite` or the plan is of a single photo, or an unfinished
     job was to make them anew; by the `record`, one warning tells if other settings made them. Ctrl-C ends the job once
     the photos being written are complete; the summary then says `interrupted`. Raises JobError, with nothing written,
-    where something that is no result, or not that of the single photo, would be written over.
+    where the file in the place of a single photo's result is not known as such, unless `overwrite`.
     """
     summary = Summary()
     for folder, reason in plan.unreadable:
@@ -88,9 +89,9 @@ def run_job(plan: Plan, enhance_pixels: EnhancePixels, *, overwrite: bool = Fals
 def _split_results(plan: Plan, overwrite: bool, record: JobRecord | None) -> tuple[set[Path], set[Path]]:
     """The results that are there: those that stay, with a warning if other settings made them, and those to make anew."""
     there = {target for task in plan.tasks for target in task.targets() if is_there(target)}
+    if plan.single and not overwrite and record is not None:
+        _refuse_to_replace_others({task.output for task in plan.tasks} & there, record)
     if overwrite or plan.single:
-        if record is not None:
-            _refuse_to_replace_others(there, record, one_photo=plan.single and not overwrite)
         return set(), there
     if record is None:
         return there, set()
@@ -102,15 +103,12 @@ def _split_results(plan: Plan, overwrite: bool, record: JobRecord | None) -> tup
     return there - anew, anew
 
 
-def _refuse_to_replace_others(results: set[Path], record: JobRecord, one_photo: bool) -> None:
-    """JobError where one is on no record, and so may be a photo, or is a result of another photo than this one."""
-    for result, source in sorted(record.inputs(results).items()):
-        if source is None:
-            raise JobError(f"{result} is there and not known as a result ({FILE} beside the results names them), so it may be "
-                           "a photo; choose another --output_dir, or move it away (nothing was written)")
-        if one_photo and source != record.settings["input"]:
-            raise JobError(f"{result} is the result of another photo, in {source}; choose another --output_dir, or --overwrite "
-                           "it (nothing was written)")
+def _refuse_to_replace_others(results: set[Path], record: JobRecord) -> None:
+    """JobError where one is on no record, and so may be a photo, or is a result of a photo in another folder."""
+    for result, source in record.inputs(results).items():
+        if source != record.settings["input"]:
+            what = "not known as a result of this photo" if source is None else f"the result of a photo in {source}"
+            raise JobError(f"{result} is there, {what}; choose another --output_dir, or --overwrite it (nothing was written)")
 
 
 def _decoded_ahead(tasks: Sequence[Task], max_megapixels: float) -> Iterator[tuple[Task, Future[Photo]]]:
@@ -131,7 +129,7 @@ def _write(task: Task, photo: Photo, bright: Photo, kept: set[Path]) -> None:
     if task.output not in kept:
         write_photo(task.output, bright)
     if task.compare is not None and task.compare not in kept:
-        write_photo(task.compare, side_by_side(photo, bright))
+        write_photo(task.compare, side_by_side(photo, bright, longest_side(task.compare.suffix)))
 
 
 def is_there(path: Path) -> bool:

@@ -159,9 +159,11 @@ def _check_contact_sheet(sheet: Path, tasks: Iterable[Task], input_path: Path, o
     place, identity = sheet.resolve(), _identity(sheet)
     if any(path.resolve() == place or (identity is not None and _identity(path) == identity) for path in photos):
         raise JobError(f"--contact_sheet {sheet} would be written over a photo; choose another name")
-    if place.is_relative_to(input_path.resolve()) and not place.is_relative_to(output_dir.resolve()):
-        raise JobError(f"--contact_sheet {sheet} lies in the input folder {input_path}, where the next run would take it for a "
-                       "photo; choose another place")
+    folder, results = (input_path if input_path.is_dir() else input_path.parent).resolve(), output_dir.resolve()
+    left_out = results != folder and results.is_relative_to(folder) and place.is_relative_to(results)
+    if place.is_relative_to(folder) and not left_out:
+        raise JobError(f"--contact_sheet {sheet} lies in the input folder {folder}, where a run over it would take the sheet "
+                       "for a photo; choose another place")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

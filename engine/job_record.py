@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class JobRecord:
         jobs = [made_by[name] for name in map(self._name, results) if name in made_by]
         found = []
         for key, now in self.settings.items():
-            others = dict.fromkeys(str(job.get(key, "unknown")) for job in jobs if job.get(key) != now)
+            others = dict.fromkeys(str(job[key]) for job in jobs if key in job and job[key] != now)
             if others:
                 found.append(f"{key} {' and '.join(others)} (now {now})")
         return ", ".join(found) or None
@@ -69,16 +70,20 @@ class JobRecord:
         done, waiting = ({self._name(result): self.settings for result in results} for results in (made, pending))
         if not done and not waiting:
             return
-        made_by, wanted_by = self._read()  # now: what other processes have noted meanwhile stays
-        results = made_by | done
-        unfinished = {name: job for name, job in wanted_by.items() if name not in done} | waiting
+        with contextlib.suppress(OSError), _alone(self.folder):  # what other processes note meanwhile stays
+            self._add(done, waiting)
+
+    def _add(self, done: Mapping[str, Settings], waiting: Mapping[str, Settings]) -> None:
+        made_by, wanted_by = self._read()
+        results = {**made_by, **done}
+        unfinished = {name: job for name, job in wanted_by.items() if name not in done}
+        unfinished.update(waiting)
         keys = dict.fromkeys(map(_key, [*results.values(), *unfinished.values()]))
         numbers = {key: number for number, key in enumerate(keys)}
         content = {"jobs": [json.loads(key) for key in keys],
                    "results": {name: numbers[_key(job)] for name, job in results.items()},
                    "pending": {name: numbers[_key(job)] for name, job in unfinished.items()}}
-        with contextlib.suppress(OSError):
-            write_atomically(self.folder / FILE, json.dumps(content, indent=1).encode())
+        write_atomically(self.folder / FILE, json.dumps(content, indent=1).encode())
 
     def _read(self) -> tuple[dict[str, Settings], dict[str, Settings]]:
         """Result -> the settings that made it, and pending result -> the settings that are to make it."""
@@ -90,6 +95,24 @@ class JobRecord:
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return {}, {}
         return made_by, pending
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """While it holds, no other process is in here for this folder, where the file system has locks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _key(job: Settings) -> str:

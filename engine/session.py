@@ -21,27 +21,22 @@ from engine.launch import Ranks, start_accelerator
 from engine.parts import Parts, build_parts
 from engine.tracking import Tracker
 from engine.training import Training
+from engine.validation import validation_of
 from exp_config import NETWORK_FIELDS, Config, ConfigError
 from models.weights import load_state, read_weights
 
 logger = logging.getLogger(__name__)
 
 RECURSION_FIELDS = ("z_distribution", "hvr_t", "hvr_c", "hvr_n_supervision")
-# What decides on the validation loss of given weights, beside NETWORK_FIELDS and the loss.
-VALIDATION_FIELDS = (*RECURSION_FIELDS, "coco_val_images", "coco_val_annotations", "coco_val_ids", "val_folders",
-                     "max_val_photos", "height", "width", "alpha_range", "alpha_distribution", "k_range", "l_range",
-                     "l_distribution", "image_preprocessing_schedule", "exposure_mean")
 
 
 @dataclass
 class Start:
-    """Where a run lives and what it starts from; `state` is that of the checkpoint resumed from, `other_validation` names
-    those of VALIDATION_FIELDS that had other values there."""
+    """Where a run lives and what it starts from; `state` is that of the checkpoint resumed from."""
 
     run: Path
     run_id: str
     state: dict[str, Any] | None = None
-    other_validation: tuple[str, ...] = ()
 
 
 def run_training(config: Config, *, resume_from: str | None = None, init_weights: str | None = None,
@@ -71,7 +66,7 @@ def run_training(config: Config, *, resume_from: str | None = None, init_weights
 def _train(config: Config, parts: Parts, start: Start, arguments: Sequence[str]) -> None:
     """From the start that was found to the end, or to an interruption."""
     ranks = parts.ranks
-    progress = Progress() if start.state is None else restore(config, parts, start.state, start.other_validation)
+    progress = Progress() if start.state is None else restore(config, parts, start.state)
     tracker = Tracker(start.run, start.run_id, config, progress.history_lines) if ranks.is_main else None
     if ranks.is_main:
         config.to_json(start.run / "config.json")
@@ -112,18 +107,17 @@ def _find_start(config: Config, resume_from: str | None, held: ExitStack) -> Sta
     saved = type(config).from_checkpoint(folder / "config.json")
     check_same_network(config, saved, folder)
     for name, value in vars(config).items():
-        if value != getattr(saved, name) and name not in ("exp_name", "checkpoint_dir"):
+        if json.dumps(value) != json.dumps(getattr(saved, name)) and name not in ("exp_name", "checkpoint_dir"):
             logger.warning("setting changed since the checkpoint: %s = %r, was %r", name, value, getattr(saved, name))
     progress = state["progress"]
     if progress.epoch >= config.epochs and not progress.evaluation_due:
         logger.warning("this run has finished already: %s stands after epoch %d, and epochs = %d. To go on: --set epochs=%d, "
                        "or more", folder, progress.epoch, config.epochs, progress.epoch + 1)
         return None
-    other_validation = tuple(name for name in VALIDATION_FIELDS if getattr(config, name) != getattr(saved, name))
     if own is None:  # a checkpoint that was copied elsewhere goes on in a new run folder
         own = runs.new_run_folder(config)
         held.enter_context(runs.lock(own))
-    return Start(own, runs.run_id(own), state, other_validation)
+    return Start(own, runs.run_id(own), state)
 
 
 def check_same_network(config: Config, saved: Config, folder: Path) -> None:
@@ -151,8 +145,8 @@ def warn_of_other_network(config: Config, beside: Path) -> None:
         logger.warning("%s, beside these weights, has %s. To take that over: --set %s", beside, told, options)
 
 
-def restore(config: Config, parts: Parts, state: dict[str, Any], other_validation: Sequence[str] = ()) -> Progress:
-    """Put a checkpoint's state into the parts of a run; -> its progress. other_validation: as in Start."""
+def restore(config: Config, parts: Parts, state: dict[str, Any]) -> Progress:
+    """Put a checkpoint's state into the parts of a run; -> its progress."""
     progress: Progress = state["progress"]
     load_state(parts.model, state["model"], "the checkpoint")
     try:
@@ -167,7 +161,10 @@ def restore(config: Config, parts: Parts, state: dict[str, Any], other_validatio
             logger.warning("the checkpoint has no averaged weights: the average starts anew from its weights")
         else:
             parts.average.load_state_dict(state["average"])
-    changes = [f"{', '.join(other_validation)} changed, and with it the validation"] if other_validation else []
+    now = validation_of(config, parts.val_loader.dataset)
+    then = state.get("validation", now)  # older checkpoints do not say
+    changed = [name for name in now if now[name] != then.get(name)]
+    changes = [f"the validation has changed ({', '.join(changed)})"] if changed else []
     if state["loss"] != parts.step.loss.weights:
         changes.append(f"the loss is {parts.step.loss.weights} now, {state['loss']} in the checkpoint")
     if changes:

@@ -26,7 +26,7 @@ from engine.parts import Parts
 from engine.schedule import learning_rate
 from engine.step import TOTAL
 from engine.tracking import Tracker
-from engine.validation import identity_loss, validation_loss
+from engine.validation import identity_loss, validation_loss, validation_of
 from exp_config import Config
 
 logger = logging.getLogger(__name__)
@@ -253,4 +253,5 @@ class Training:
             "average": None if self.parts.average is None else self.parts.average.state_dict(),
             "ranks": rank_states,
             "loss": dict(self.parts.step.loss.weights),
+            "validation": validation_of(self.config, self.parts.val_loader.dataset),
         }

@@ -2,14 +2,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from data.dataset import LowLightPairs
+from data.degradation import final_ranges
 from data.loading import PairBatch
 from engine.launch import Ranks
 from engine.step import TOTAL, unpack
+from exp_config import Config
 from losses.total import TotalLoss
 from models import HVR
 
@@ -36,6 +40,15 @@ def identity_loss(accelerator: Accelerator, ranks: Ranks, model: HVR, loss: Tota
                   batches: Iterable[PairBatch]) -> dict[str, float]:
     """The same of returning the dark input unchanged: what a training has to beat."""
     return _mean_loss(accelerator, ranks, model, loss, batches, lambda low, _seeds: low)
+
+
+def validation_of(config: Config, photos: LowLightPairs) -> dict[str, Any]:
+    """What decides on the validation loss of given weights, beside the network and the losses, as plain values: losses
+    can be compared where these are equal."""
+    return {"photos": photos.digest(), "size": [config.height, config.width],
+            "curves": [*map(list, final_ranges(config)), config.alpha_distribution, config.l_distribution],
+            "steps": [config.z_distribution, config.hvr_t, config.hvr_c, config.hvr_n_supervision],
+            "exposure_mean": config.exposure_mean}
 
 
 @torch.no_grad()

@@ -172,8 +172,8 @@ def _check_ranges(c: Any) -> None:
         need(name, _is_range(getattr(c, name), upper), f"[min, max] with 0 <= min <= max <= {upper}")
     need("colour_gains", len(c.colour_gains) == 2 and min(c.colour_gains) > 0, "two numbers more than 0")
     for name, folders in c.eval_dataset.items():
-        need("eval_dataset", name not in ("", ".", "..") and not set(name) & set("/\\\0"),
-             f"names that can name a folder, without / and \\, found {name!r}")
+        need("eval_dataset", not {"", ".", ".."} & set(name.replace("\\", "/").split("/")),
+             f"names of folders that lie below the results, found {name!r}")
         need("eval_dataset", set(folders) in ({"low"}, {"low", "high"}),
              f'for {name!r} {{"low": folder}} or {{"low": folder, "high": folder}}')
     _check_schedule(c)

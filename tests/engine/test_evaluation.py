@@ -150,6 +150,18 @@ def test_ctrl_c_keeps_the_scores_until_then(make_set, tmp_path):
     assert not (tmp_path / "out/Next").exists()
 
 
+def test_ctrl_c_leaves_an_earlier_evaluation_as_it_is(make_set, tmp_path):
+    def interrupted(pixels):
+        raise KeyboardInterrupt
+
+    sets = [make_set("LOL", 2), make_set("Next", 2)]
+    run(sets, brighten, tmp_path / "out", CPU)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")}
+    with pytest.raises(KeyboardInterrupt):
+        run(sets, interrupted, tmp_path / "out", CPU)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")} == before
+
+
 def test_trouble_of_a_whole_set_ends_neither_the_evaluation_nor_the_gathering(make_set, tmp_path, monkeypatch, caplog):
     class Unbuildable(evaluation.MetricSuite):
         def __post_init__(self):

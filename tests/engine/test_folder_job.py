@@ -2,8 +2,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +19,8 @@ from engine.enhancement import EnhancementError
 from engine.folder_job import run_job
 from engine.job_plan import JobError, describe_ignored, plan_job
 from engine.job_record import FILE, JobRecord, job_settings
+
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 def interrupted_at_the_second():
@@ -102,8 +108,11 @@ def test_a_contact_sheet_is_no_photo_by_whatever_path(folder, tmp_path):
     for sheet in (out / "../out/a.png", folder / "sub/../a.png", tmp_path / "link.png", tmp_path / "hard.png"):
         with pytest.raises(JobError, match="over a photo"):
             plan_job(folder, out, contact_sheet=sheet)
-    with pytest.raises(JobError, match="the next run would take it for a photo"):
+    with pytest.raises(JobError, match="a run over it would take the sheet for a photo"):
         plan_job(folder, out, contact_sheet=folder / "sub/sheet.png")
+    for source, place in ((folder / "sub", folder), (folder / "a.png", out)):  # results above the photos; one photo
+        with pytest.raises(JobError, match="over a photo|take the sheet for a photo"):
+            plan_job(source, place, contact_sheet=folder / "sub/sheet.png" if source.is_dir() else folder / "b.JPG")
     assert plan_job(folder, folder / "out", contact_sheet=folder / "out/sheet.png").tasks  # left out as the results are
 
 
@@ -230,9 +239,11 @@ def test_a_photo_that_is_named_itself_is_always_made_anew(folder, tmp_path):
 
 
 def test_pictures_too_wide_for_a_file_side_by_side_are_put_one_below_the_other(tmp_path, make_photo):
-    write_photo(tmp_path / "in/wide.webp", Photo(make_photo(3, 8192)))
-    assert run_job(plan_job(tmp_path / "in", tmp_path / "out", compare=True), invert).written == 1
+    for suffix in (".webp", ".png"):
+        write_photo(tmp_path / f"in/wide{suffix}", Photo(make_photo(3, 8192)))
+    assert run_job(plan_job(tmp_path / "in", tmp_path / "out", compare=True), invert).written == 2
     assert read_photo(tmp_path / "out/compare/wide.webp").pixels.shape == (6, 8192, 3)
+    assert read_photo(tmp_path / "out/compare/wide.png").pixels.shape == (3, 16384, 3)
 
 
 def test_a_named_pipe_is_named_and_waited_for_by_no_one(folder, tmp_path):
@@ -281,19 +292,30 @@ def test_only_the_photos_own_result_is_made_anew_unasked(job, folder, tmp_path):
     job(folder / "a.png")
     assert job(folder / "a.png", strength=0.5) == []
     before = (tmp_path / "out/a.png").read_bytes()
-    with pytest.raises(JobError, match=f"the result of another photo, in {folder}; .*--overwrite"):
+    with pytest.raises(JobError, match=f"the result of a photo in {folder}; .*--overwrite"):
         job(folder / "sub/a.png")
     assert (tmp_path / "out/a.png").read_bytes() == before
 
 
-@pytest.mark.parametrize("whole_folder", [True, False])
-def test_what_may_be_a_photo_is_never_replaced(job, folder, tmp_path, make_photo, whole_folder):
-    """The photos in the output folder are originals, of the same names."""
+def test_what_may_be_a_photo_is_not_replaced_unasked(job, folder, tmp_path, make_photo):
+    """The photo in the output folder is an original of the same name."""
     write_photo(tmp_path / "out/a.png", Photo(make_photo(5, 5)))
     before = (tmp_path / "out/a.png").read_bytes()
-    with pytest.raises(JobError, match="not known as a result"):
-        job(folder if whole_folder else folder / "a.png", overwrite=True)
+    with pytest.raises(JobError, match="not known as a result of this photo; .*--overwrite"):
+        job(folder / "a.png")
     assert files_below(tmp_path / "out") == ["a.png"] and (tmp_path / "out/a.png").read_bytes() == before
+    assert job(folder / "a.png", overwrite=True) == [] and (tmp_path / "out/a.png").read_bytes() != before
+
+
+def test_jobs_side_by_side_lose_no_entry_of_the_record(tmp_path):
+    """As many processes, each with its own photo; without the lock about half of the entries are lost."""
+    ones = [str(number) for number in range(8)]
+    script = ("import sys; from pathlib import Path; from engine.job_record import JobRecord; out = Path(sys.argv[1])\n"
+              "for n in range(5): JobRecord(out, {'n': n}).begin([out / f'{sys.argv[2]}{n}'], [])")
+    running = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), one], cwd=PROJECT) for one in ones]
+    assert [process.wait(120) for process in running] == [0] * 8
+    names = [f"{one}{n}" for one in ones for n in range(5)]
+    assert sorted(json.loads((tmp_path / FILE).read_text())["results"]) == sorted(names)
 
 
 def killed(pixels):
@@ -337,6 +359,14 @@ def test_a_record_that_cannot_be_written_stops_nothing(job, tmp_path):
     (tmp_path / "out" / FILE / "x").mkdir(parents=True)
     assert job() == job(strength=0.5) == []
     assert files_below(tmp_path / "out") == ["a.png", "b.JPG", "sub/a.png"]
+
+
+def test_a_record_of_an_older_version_says_less(job, tmp_path):
+    job()
+    content = json.loads((tmp_path / "out" / FILE).read_text())
+    del content["pending"], content["jobs"][0]["seed"]
+    (tmp_path / "out" / FILE).write_text(json.dumps(content))
+    assert job() == [] and "strength 1.0 (now 0.5)" in job(strength=0.5)[0]
 
 
 # --- the contact sheet ---

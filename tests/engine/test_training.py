@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shlex
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -148,10 +149,24 @@ def test_other_validation_starts_the_search_for_the_best_anew(tiny_config, caplo
     run = train(config)
     settings = {"max_val_photos": 2, "height": 24, "exposure_mean": 0.3}
     run_training(replace(config, epochs=2, **settings), resume_from=str(run / LATEST))
-    assert "max_val_photos, height, exposure_mean changed, and with it the validation: the search for" in caplog.text
+    assert "the validation has changed (photos, size, exposure_mean): the search for the lowest" in caplog.text
     first, second = history(run, "val")
     assert first["identity"] != second["identity"]
     assert load(run / LATEST)["progress"].best_loss == second["loss"]
+
+
+def test_the_same_validation_told_otherwise_keeps_the_best(tiny_config, tmp_path, caplog):
+    """Photos at another place, and tuples of a class where the checkpoint has lists."""
+    config = tiny_config(epochs=1, image_preprocessing_schedule={
+        "type": "linear", **{end: {"alpha": (0.0, 0.2), "k": (0.0, 0.3), "l": (0.0, 0.9)} for end in ("start", "end")}})
+    run = train(config)
+    best = load(run / LATEST)["progress"].best_loss
+    (folder,) = config.val_folders
+    shutil.copytree(folder, tmp_path / "moved")
+    run_training(replace(config, epochs=2, learning_rate=0.5, val_folders=[str(tmp_path / "moved")]),
+                 resume_from=str(run / LATEST))
+    assert "starts anew" not in caplog.text and "image_preprocessing_schedule" not in caplog.text
+    assert load(run / LATEST)["progress"].best_loss <= best
 
 
 def test_a_finished_run_is_left_as_it_is(tiny_config, tmp_path, caplog):

@@ -79,8 +79,8 @@ SCHEDULES = [{"type": "linear", "start": RANGES, "end": {**RANGES, name: values}
     ("colour_gains=[1, Infinity]", "colour_gains = [1.0, inf]; expected finite numbers"),
     ("seed=99999999999999999999999", "expected a whole number from 0 to 2^64 - 1"),
     ("seed=-1", "seed = -1; expected a whole number from 0"),
-    *((f'eval_dataset={{"{name}": {{"low": "x"}}}}', "names that can name a folder")
-      for name in ("../../esc", "..", ".", "", "a/b", r"a\\b")),
+    *((f'eval_dataset={{"{name}": {{"low": "x"}}}}', "names of folders that lie below the results")
+      for name in ("../../esc", "a/../..", "..", ".", "", "/tmp/esc", r"..\\esc")),
     *((f"image_preprocessing_schedule={json.dumps(schedule)}", "with 0 <= min <= max, at most {'alpha': 0.999")
       for schedule in SCHEDULES),
 ])
@@ -92,7 +92,7 @@ def test_settings_out_of_range(override, message):
 def test_settings_at_the_end_of_their_range():
     largest = {"type": "linear", "start": RANGES, "end": {"alpha": [0, 0.999], "k": [0, 0.999], "l": [0, 1]}}
     config = load_config(PROJECT / "exp_config/config.py", overrides=[
-        f"seed={2**64 - 1}", f"image_preprocessing_schedule={json.dumps(largest)}", 'eval_dataset={"..a b": {"low": "x"}}'])
+        f"seed={2**64 - 1}", f"image_preprocessing_schedule={json.dumps(largest)}", 'eval_dataset={"..a b/c": {"low": "x"}}'])
     torch.manual_seed(config.seed)
 
 
