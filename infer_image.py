@@ -16,8 +16,8 @@ if TYPE_CHECKING:  # at run time torch is imported only once the arguments are k
     import numpy as np
     import torch
 
-    from engine.folder_job import EnhancePixels
-    from engine.job_plan import Plan
+    from engine.enhancing.folder_job import EnhancePixels
+    from engine.enhancing.job_plan import Plan
     from exp_config import Config
 
 PROJECT = Path(__file__).resolve().parent
@@ -164,10 +164,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """What the arguments ask for, in the order: memory check, export, scores or photos."""
-    from data.images import silence_decoders
+    from data.files.images import silence_decoders
 
     silence_decoders()
-    from engine.job_plan import check_output_dir, check_pair_folders, plan_job
+    from engine.enhancing.job_plan import check_output_dir, check_pair_folders, plan_job
 
     plan = None
     if args.target_path or args.benchmark:
@@ -178,7 +178,7 @@ def run(args: argparse.Namespace) -> int:
         plan = plan_job(args.input_path, args.output_dir, output_format=args.output_format, compare=args.compare,
                         contact_sheet=args.contact_sheet)
     from engine.device import choose_device
-    from engine.enhancement import enhance
+    from engine.enhancing.enhancement import enhance
     from exp_config import NETWORK_FIELDS, Config
     from models import load_pretrained
 
@@ -195,11 +195,11 @@ def run(args: argparse.Namespace) -> int:
         return enhance(model, pixels, seed=args.seed, strength=args.strength, border=border, precision=args.precision, **given)
 
     if args.check_gpu_mem:
-        from engine.memory_check import memory_report
+        from engine.enhancing.memory_check import memory_report
 
         print(memory_report(model, enhance_pixels))
     if args.export_onnx:
-        from engine.export import export_onnx
+        from engine.enhancing.export import export_onnx
 
         export_onnx(model, args.export_onnx, **given)
         print(f"written: {args.export_onnx}")
@@ -222,11 +222,11 @@ def enhance_files(args: argparse.Namespace, plan: Plan, enhance_pixels: EnhanceP
     """The photos of the plan, the contact sheet, and the summary."""
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    from data.images import PhotoError, write_photo
-    from engine.contact_sheet import contact_sheet
-    from engine.folder_job import is_there, run_job
-    from engine.job_plan import describe_ignored
-    from engine.job_record import JobRecord, job_settings
+    from data.files.images import PhotoError, write_photo
+    from engine.enhancing.contact_sheet import contact_sheet
+    from engine.enhancing.folder_job import is_there, run_job
+    from engine.enhancing.job_plan import describe_ignored
+    from engine.enhancing.job_record import JobRecord, job_settings
 
     record = JobRecord(args.output_dir, job_settings(args.input_path, args.weights_path, **settings))
     with logging_redirect_tqdm():
@@ -255,7 +255,7 @@ def score(args: argparse.Namespace, config: Config, enhance_pixels: EnhancePixel
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from data.benchmarks import BenchmarkSet, benchmark_sets
-    from engine import evaluation
+    from engine.scoring import evaluation
 
     every = bool(args.benchmark) and "all" in args.benchmark
     if args.target_path:

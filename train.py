@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
         load_env_file()
         config = load_config(parsed.config_path, parsed.config_name, parsed.exp_name, parsed.overrides)
 
-        from engine.session import run_training
+        from engine.training.session import run_training
 
         run_training(config, resume_from=parsed.resume_from_checkpoint, init_weights=parsed.init_weights,
                      arguments=[sys.argv[0], *arguments])

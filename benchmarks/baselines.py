@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from data.benchmarks import BenchmarkError, BenchmarkSet, benchmark_sets
-from data.images import to_8_bit
-from engine.evaluation import EvaluationError, evaluate
-from engine.report import overview_table
+from data.files.images import to_8_bit
+from engine.scoring.evaluation import EvaluationError, evaluate
+from engine.scoring.report import overview_table
 from exp_config import Config
 from metrics.suite import METRICS
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from benchmarks.recursion import SHIPPED, per_supervision_step
 from data.benchmarks import pair_by_name
-from data.images import read_photo, to_8_bit
+from data.files.images import read_photo, to_8_bit
 from engine.device import choose_device
 from metrics.psnr import psnr
 from metrics.ssim import ssim

@@ -27,14 +27,14 @@ import cv2
 import torch
 
 from benchmarks.recipe_albumentations import RecipeStack
-from data.augment import degrade
-from data.dataset import LowLightPairs
-from data.decoding import PhotoFile
-from data.degradation import darken, draw_curve, ranges_at
-from data.geometry import decode_for_view, draw_view, take_view
-from data.loading import collate
-from data.photos import PhotoRef, list_photos
-from data.randomness import stream
+from data.pairs.augment import degrade
+from data.pairs.dataset import LowLightPairs
+from data.pairs.decoding import PhotoFile
+from data.pairs.degradation import darken, draw_curve, ranges_at
+from data.pairs.geometry import decode_for_view, draw_view, take_view
+from data.pairs.loading import collate
+from data.pairs.photos import PhotoRef, list_photos
+from data.pairs.randomness import stream
 from exp_config.config import Config
 
 BATCH = 16

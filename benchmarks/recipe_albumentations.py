@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from data.degradation import draw_curve, ranges_at
+from data.pairs.degradation import draw_curve, ranges_at
 from exp_config.config import Config
 
 SPOTS = 2000  # squares of side 1..2 that cover about a tenth of 224x224 pixels

@@ -23,7 +23,7 @@ import torch
 from benchmarks.ceiling import H_MACS, L_MACS, ceiling, seconds
 from benchmarks.inference import PRECISIONS, peak_gib, reference_module
 from engine.device import keep_freed_memory, training_precision
-from engine.schedule import learning_rate
+from engine.training.schedule import learning_rate
 from exp_config import Config
 from models import HVR, State
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.photos import PHOTO_SUFFIXES, DataError, folder_photos
+from data.pairs.photos import PHOTO_SUFFIXES, DataError, folder_photos
 from exp_config import Config
 
 # A role before a number: "low00690", "normal_00690", "High-12". Longer numbers are compared as text: 007 is not 7.

@@ -16,8 +16,8 @@ from typing import Literal
 from PIL import Image
 
 from data.benchmarks import BenchmarkAbsent, BenchmarkError, BenchmarkSet, Pair, benchmark_sets, list_pictures
-from data.coco import image_list
-from data.errors import DataError
+from data.pairs.coco import image_list
+from data.pairs.errors import DataError
 from exp_config import Config, ConfigError, load_config
 
 State = Literal["found", "incomplete", "absent"]

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.recursion import progress
-from data.images import is_photo, read_photo
+from data.files.images import is_photo, read_photo
 from engine.device import choose_device
-from engine.enhancement import enhance
+from engine.enhancing.enhancement import enhance
 from exp_config import PROJECT_ROOT
 from models import HVR, load_pretrained
 

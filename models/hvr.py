@@ -66,7 +66,7 @@ class HVR(nn.Module):
         super().__init__()
         self.z_dims, self.T, self.C, self.N = z_dims, T, C, N
         self.z_distribution, self.normalize_one_to_one = z_distribution, normalize_one_to_one
-        self.inference_border = inference_border            # for engine.enhancement; nothing here adds it
+        self.inference_border = inference_border            # for engine.enhancing.enhancement; nothing here adds it
         self.size_multiple = math.lcm(4, swin_window_size)  # two poolings in L, whole windows in H
         self.embed_layer = PixelLayer(3, embed_dims)
         self.L_net_model = LightUNetPP(embed_dims + z_dims, z_dims, unet_init_features, unet_num_groups)

@@ -9,13 +9,13 @@ import pytest
 from data import check as module
 from data.benchmarks import BenchmarkSet
 from data.check import check, check_benchmark, check_photos
-from data.errors import DataError
+from data.pairs.errors import DataError
 from exp_config import Config
 
 
 @pytest.fixture(autouse=True)
 def no_shared_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr("data.coco.cache_folders", lambda: [tmp_path / "cache"])
+    monkeypatch.setattr("data.pairs.coco.cache_folders", lambda: [tmp_path / "cache"])
 
 
 @pytest.fixture

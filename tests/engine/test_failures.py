@@ -45,10 +45,11 @@ def test_train_ends_with_one_line(monkeypatch, capsys, error, words):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("engine.session.run_training", fail)
+    monkeypatch.setattr("engine.training.session.run_training", fail)
     assert train.main(["--exp_name", "short_test"]) == train.EXIT_ERROR
     printed = capsys.readouterr().err
     assert printed.startswith("error: ") and words in printed and printed.count("\n") == 1
-    monkeypatch.setattr("engine.session.run_training", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("a defect")))
+    monkeypatch.setattr("engine.training.session.run_training",
+                        lambda *_, **__: (_ for _ in ()).throw(RuntimeError("a defect")))
     with pytest.raises(RuntimeError, match="a defect"):
         train.main(["--exp_name", "short_test"])

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from engine.enhancement import enhance
+from engine.enhancing.enhancement import enhance
 from exp_config import Config
 from img import make_architecture, make_figures, make_samples, make_training_curve
 from img.drawing import PALETTES

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 import infer_image
-from data.images import PHOTO_SUFFIXES, Photo, PhotoError, decode_photo, read_photo
-from data.photo_encoding import encode
+from data.files.images import PHOTO_SUFFIXES, Photo, PhotoError, decode_photo, read_photo
+from data.files.photo_encoding import encode
 from exp_config import Config
 from models import HVR, save_weights
 

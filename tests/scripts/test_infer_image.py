@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 import infer_image
-from data.images import Photo, read_photo, write_photo
-from engine.enhancement import enhance
+from data.files.images import Photo, read_photo, write_photo
+from engine.enhancing.enhancement import enhance
 from exp_config import Config
 from models import HVR, load_pretrained, save_weights
 
@@ -208,7 +208,7 @@ def test_scoring_is_handed_to_the_evaluation(run, folder, tmp_path, monkeypatch,
         return 1
 
     (folder / "high").mkdir()
-    monkeypatch.setattr("engine.evaluation.run", evaluate)
+    monkeypatch.setattr("engine.scoring.evaluation.run", evaluate)
     common = ("--output_dir", tmp_path, "--hvr_t", 3, "--seed", 5)
     assert run("--input_path", folder, "--target_path", folder / "high", *common)[0] == 1
     assert run("--benchmark", "DICM", "LOLv1", *common)[0] == run("--benchmark", "all", *common)[0] == 1
@@ -235,7 +235,7 @@ def test_scores_of_a_folder_of_the_same_name_stay(run, tmp_path, make_photo):
 def test_export_gets_the_numbers_of_steps(run, tmp_path, monkeypatch):
     calls = []
     export = types.SimpleNamespace(export_onnx=lambda model, path, **steps: calls.append((path, steps)))
-    monkeypatch.setitem(sys.modules, "engine.export", export)
+    monkeypatch.setitem(sys.modules, "engine.enhancing.export", export)
     status, said, _ = run("--export_onnx", tmp_path / "net.onnx", "--hvr_c", "2", "--hvr_n_sup_factor", "0.5")
     assert status == 0 and "net.onnx" in said
     assert calls == [(tmp_path / "net.onnx", {"T": 1, "C": 2, "N": 1})]
@@ -256,7 +256,7 @@ def test_interruption_gives_130(run, folder, tmp_path, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("engine.enhancement.enhance", stop)
+    monkeypatch.setattr("engine.enhancing.enhancement.enhance", stop)
     status, said, _ = run("--input_path", folder, "--output_dir", tmp_path / "out")
     assert status == 130 and "the same command again goes on" in said
 

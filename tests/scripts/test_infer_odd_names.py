@@ -15,9 +15,9 @@ import pytest
 import torch
 
 import infer_image
-from data.folders import walk
-from data.images import Photo, read_photo, write_atomically, write_photo
-from data.overlap import main as overlap_main
+from data.files.folders import walk
+from data.files.images import Photo, read_photo, write_atomically, write_photo
+from data.overlap.__main__ import main as overlap_main
 from exp_config import Config
 from models import HVR, save_weights
 

@@ -11,7 +11,7 @@ import pytest
 
 import infer_image
 import train
-from data.images import Photo, read_photo, write_photo
+from data.files.images import Photo, read_photo, write_photo
 from losses.total import NAMES as LOSS_NAMES
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from benchmarks.recursion import agreement_line, main, per_supervision_step, progress, refinement_table, seam
-from engine.enhancement import enhance
+from engine.enhancing.enhancement import enhance
 from exp_config import Config
 from models import HVR
 from models.weights import save_weights

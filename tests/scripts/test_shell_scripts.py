@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from data.images import Photo, read_photo, write_photo
+from data.files.images import Photo, read_photo, write_photo
 
 PROJECT = Path(__file__).resolve().parents[2]
 SCRIPTS = ("infer_image.sh", "setup_env.sh", "tests/run.sh", ".ci/run")

@@ -1,0 +1,1 @@
+"""The study of scenes that test and training splits share: `python -m data.overlap`."""

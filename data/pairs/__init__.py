@@ -1,0 +1,1 @@
+"""What a training sees: photos, darkened, in batches."""

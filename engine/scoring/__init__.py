@@ -1,0 +1,1 @@
+"""Scoring: benchmark sets enhanced and measured, and the reports of it."""

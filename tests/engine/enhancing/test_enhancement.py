@@ -1,0 +1,166 @@
+"""enhance(): every kind of picture in and out, the same picture whatever the kind, and clear errors."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import engine.enhancing.enhancement
+from engine.device import DeviceError
+from engine.enhancing.enhancement import EnhancementError, ImageError, add_border, cut_border, enhance
+from exp_config import Config
+from models import HVR
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    config = Config(z_dims=8, embed_dims=8, unet_init_features=8, swin_num_heads=[2, 2])
+    return HVR.from_config(config).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def photo(make_photo):
+    return make_photo(21, 34)
+
+
+def test_kinds_agree(model, photo):
+    eight = enhance(model, photo)
+    assert eight.dtype == np.uint8 and eight.shape == photo.shape
+    assert np.abs(eight.astype(int) - photo).mean() > 2                     # it is not the input
+    sixteen = enhance(model, photo.astype(np.uint16) * 257)
+    assert sixteen.dtype == np.uint16 and np.abs(sixteen / 257 - eight).max() < 0.51
+    for kind in (np.float32, np.float64):
+        real = enhance(model, photo.astype(kind) / 255)
+        assert real.dtype == kind and np.abs(real * 255 - eight).max() < 0.51
+    batch = torch.from_numpy(photo).permute(2, 0, 1)[None].expand(2, -1, -1, -1).double() / 255
+    out = enhance(model, batch)
+    assert out.dtype == torch.float64 and out.shape == batch.shape
+    assert np.abs(out[1].permute(1, 2, 0).numpy() * 255 - eight).max() < 0.51
+
+
+def test_equals_the_model_called_by_hand(model, photo):
+    x = torch.from_numpy(photo).permute(2, 0, 1)[None] / 255
+    wanted = model.to_unit_range(model.sample(model.to_model_range(x), T=1, C=2, N=1, seeds=7)[1])
+    torch.testing.assert_close(enhance(model, x, seed=7, T=1, C=2, N=1), wanted, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("side", [5, 8, 9])
+def test_a_border_is_mirrored_and_taken_away(side):
+    x = torch.rand(2, 3, side, 20, generator=torch.Generator().manual_seed(0))
+    wide = add_border(x, 8)
+    assert wide.shape == (2, 3, side + 16, 36) and torch.equal(cut_border(wide, 8), x)
+    torch.testing.assert_close(wide[:, :, 8:-8, :8], x[..., 1:9].flip(-1))            # the edge itself is not repeated
+    above = x[..., 1:9, :].flip(-2) if side > 8 else x[..., :1, :].expand(-1, -1, 8, -1)
+    torch.testing.assert_close(wide[:, :, :8, 8:-8], above)
+    assert add_border(x, 0) is x and torch.equal(cut_border(x, 0), x)
+
+
+def test_the_border_hides_the_frame_and_is_the_models_unless_given(model, photo, monkeypatch):
+    bare, wide = enhance(model, photo), enhance(model, photo, border=8)
+    assert wide.shape == photo.shape and (bare != wide).any()
+    assert HVR.from_config(Config(inference_border=8)).inference_border == 8
+    taller = np.pad(photo, ((8, 8), (8, 8), (0, 0)), mode="reflect")
+    np.testing.assert_array_equal(wide, enhance(model, taller)[8:-8, 8:-8])
+    monkeypatch.setattr(model, "inference_border", 8)
+    np.testing.assert_array_equal(enhance(model, photo), wide)
+    np.testing.assert_array_equal(enhance(model, photo, border=0), bare)
+
+
+def test_seed_decides(model, photo):
+    first, again, other = (enhance(model, photo, seed=seed) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_strength_blends_with_the_input(model, photo):
+    image = photo / np.float32(255)
+    full, half = enhance(model, image), enhance(model, image, strength=0.5)
+    np.testing.assert_allclose(half, (image + full) / 2, atol=1e-6)
+    np.testing.assert_array_equal(enhance(model, photo, strength=0), photo)
+    np.testing.assert_array_equal(enhance(model, photo.astype(np.uint16) * 255, strength=0), photo.astype(np.uint16) * 255)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (7, 3)])
+def test_any_size(model, make_photo, shape):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    assert enhance(model, image).shape == image.shape
+
+
+def test_views_and_read_only_arrays(model, photo):
+    view = photo[::-1, ::2]
+    view.flags.writeable = False
+    np.testing.assert_array_equal(enhance(model, view), enhance(model, view.copy()))
+
+
+def test_half_precision_stays_close(model, photo, monkeypatch):
+    exact = enhance(model, photo, precision="fp32").astype(int)
+    np.testing.assert_array_equal(enhance(model, photo, precision="auto"), exact)  # the CPU computes in float32
+    monkeypatch.setattr(engine.enhancing.enhancement, "autocast_dtype", lambda *_, **__: torch.bfloat16)
+    assert 0 < np.abs(enhance(model, photo, precision="bf16") - exact).mean() < 2
+
+
+@pytest.mark.parametrize(("image", "message"), [
+    (np.zeros((4, 4), np.uint8), r"\(4, 4\); expected \(H, W, 3\)"),
+    (np.zeros((4, 4, 4), np.uint8), r"expected \(H, W, 3\)"),
+    (np.zeros((0, 4, 3), np.uint8), r"expected \(H, W, 3\)"),
+    (np.zeros((4, 4, 3), np.int32), "int32; expected uint8, uint16"),
+    (np.full((4, 4, 3), 200.0), "from 200 to 200; expected .* divide 8-bit values by 255"),
+    (np.full((4, 4, 3), -0.5), r"\(x \+ 1\) / 2"),
+    (np.full((4, 4, 3), np.nan), "NaN"),
+    (torch.zeros(3, 4, 4), r"expected \(B, 3, H, W\)"),
+    (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), "torch.uint8; expected floating point"),
+    (torch.full((1, 3, 4, 4), torch.inf), "infinite"),
+    ([[0, 0, 0]], "type list"),
+])
+def test_unfit_images_are_named(model, image, message):
+    with pytest.raises(ImageError, match=message):
+        enhance(model, image)
+
+
+def test_unfit_settings_are_named(model, photo):
+    with pytest.raises(ImageError, match="strength = 1.5"):
+        enhance(model, photo, strength=1.5)
+    with pytest.raises(ImageError, match="border = -1"):
+        enhance(model, photo, border=-1)
+    with pytest.raises(DeviceError, match="fp64.*auto, fp32, bf16, fp16"):
+        enhance(model, photo, precision="fp64")
+    with pytest.raises(ValueError, match="0 or more"):
+        enhance(model, photo, T=-1)
+
+
+def test_not_finite_output_is_an_error(model, photo, monkeypatch):
+    monkeypatch.setattr(model, "sample", lambda x, **_: (None, torch.full_like(x, torch.nan)))
+    with pytest.raises(EnhancementError, match="weights belong"):
+        enhance(model, photo)
+    monkeypatch.setattr(engine.enhancing.enhancement, "autocast_dtype", lambda *_, **__: torch.float16)
+    with pytest.raises(EnhancementError, match="--precision fp32"):
+        enhance(model, photo, precision="fp16")
+
+
+def test_out_of_memory_goes_on_where_there_is_room_and_says_so(model, photo, monkeypatch, caplog):
+    wanted, sample, attempts = enhance(model, photo), HVR.sample, []
+
+    def sample_with_little_memory(self, x, **options):
+        attempts.append(x.shape)
+        if len(attempts) % 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return sample(self, x, **options)
+
+    monkeypatch.setattr(HVR, "sample", sample_with_little_memory)
+    with pytest.raises(EnhancementError, match="not enough memory for 34x21 pixels on cpu"):
+        enhance(model, photo)
+    assert [d.type for d in engine.enhancing.enhancement.devices_to_try(torch.device("cuda", 0))] == ["cuda", "cpu"]
+    monkeypatch.setattr("engine.enhancing.enhancement.devices_to_try", lambda device: [device, device])
+    attempts.clear()
+    np.testing.assert_array_equal(enhance(model, photo), wanted)
+    assert len(attempts) == 2 and "not enough memory for 34x21 pixels on cpu; this picture is computed on cpu" in caplog.text
+
+
+def test_other_errors_of_the_network_are_not_taken_for_memory(model, photo, monkeypatch):
+    def fault(*_, **__):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(HVR, "sample", fault)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        enhance(model, photo)
