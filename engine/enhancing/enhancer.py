@@ -1,0 +1,52 @@
+"""A network that is ready to enhance, with everything that decides on its results."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from engine.device import choose_device
+from engine.enhancing import enhancement
+from engine.enhancing.settings import Settings
+from exp_config import NETWORK_FIELDS, Config
+from models import HVR, load_pretrained
+
+
+@dataclass(frozen=True)
+class Enhancer:
+    """Call it with the pixels of a dark picture, uint8 or uint16 (H, W, 3) RGB: those of the enhanced one, of the same kind.
+
+    Raises what `engine.enhancing.enhancement.enhance` raises.
+    """
+
+    model: HVR
+    config: Config
+    settings: Settings
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        options = self.settings.record()
+        del options["z_distribution"]
+        return enhancement.enhance(self.model, pixels, **options)
+
+    def record(self) -> dict[str, Any]:
+        """What decides on a result beside the photo and the weights: the settings, and those of the network."""
+        return self.settings.record() | {name: getattr(self.config, name) for name in NETWORK_FIELDS}
+
+
+def load_enhancer(config_path: Path, weights_path: Path, device: str = "auto", **options: Any) -> Enhancer:
+    """The weights and the config beside them, on `device`. options: see `Settings.of`.
+
+    Raises ConfigError, WeightsError or DeviceError, which name what was found and expected.
+    """
+    config = Config.from_checkpoint(config_path)
+    model = load_pretrained(config, weights_path, choose_device(device))
+    settings = Settings.of(config, **options)
+    model.z_distribution = settings.z_distribution
+    return Enhancer(model, config, settings)

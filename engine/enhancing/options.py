@@ -1,0 +1,100 @@
+"""Options that the scripts share, and how wrong ones are told. No heavy imports: --help answers at once."""
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from exp_config import PROJECT_ROOT
+
+FORMATS = ("png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp")
+LOOK = ("seed", "z_distribution", "border", "strength", "precision", "hvr_t", "hvr_c", "hvr_n_supervision", "hvr_n_sup_factor")
+WRONG_USAGE = 2  # exit status
+
+
+class Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Defaults in the help, where there is one to tell."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None or action.default is False else super()._get_help_string(action)
+
+
+def path(text: str) -> Path:
+    """An argparse type: Path, but not of an empty text, which would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty text; expected a path (is a shell variable not set?)")
+    return Path(text)
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors as one line."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message} (--help lists the options)", file=sys.stderr)
+        raise SystemExit(WRONG_USAGE)
+
+
+def number(kind: type, low: float, high: float) -> Callable[[str], Any]:
+    """An argparse type: an int or float within bounds."""
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not low <= value <= high:
+            whole = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r}; expected {whole} from {low:g} to {high:g}")
+        return value
+
+    return read
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    """Weights, and what computes with them."""
+    add = parser.add_argument
+    add("--config_path", type=path, metavar="FILE", default=PROJECT_ROOT / "checkpoint/zeros/config.json",
+        help="config.json of the weights")
+    add("--weights_path", type=path, metavar="FILE", default=PROJECT_ROOT / "checkpoint/zeros/HVR.safetensors",
+        help="the weights")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:0, cuda:1, .. or mps")
+    add("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"),
+        help="numbers to compute with; auto: bf16 for 8-bit photos on a GPU that has it, else fp32")
+
+
+def add_file_options(parser: argparse.ArgumentParser) -> None:
+    """How results are written."""
+    files = parser.add_argument_group("files")
+    files.add_argument("--output_format", choices=FORMATS, help="format of all results; without it each photo keeps its own")
+    files.add_argument("--overwrite", action="store_true", help="make results of a folder anew that are there already "
+                       "(that of a single photo is each time)")
+    files.add_argument("--compare", action="store_true", help="also write input and output side by side, into "
+                       "OUTPUT_DIR/compare")
+    files.add_argument("--contact_sheet", type=path, metavar="FILE", help="also write one picture of all results (of the "
+                       "pairs with --compare); a sheet that is there is replaced")
+    files.add_argument("--max_megapixels", type=number(float, 0, 178), default=120.0, metavar="M",
+                       help="larger photos are refused")
+
+
+def add_look_options(parser: argparse.ArgumentParser) -> None:
+    """What decides on the result; `look_of` takes them out again."""
+    look = parser.add_argument_group("the result")
+    look.add_argument("--strength", type=number(float, 0, 1), default=1.0, metavar="S",
+                      help="0: the input, 1: the network's picture, between them a blend")
+    look.add_argument("--seed", type=number(int, 0, 2**31 - 1), default=0, help="of the initial latents")
+    look.add_argument("--z_distribution", choices=("normal", "zeros"), help="initial latents: random numbers, as the seed "
+                      "says, or zeros, which are their mean and leave no grain of theirs; default: the config's")
+    steps = number(int, 0, 100)
+    look.add_argument("--hvr_t", type=steps, metavar="T", help="L steps per H step; default: the config's")
+    look.add_argument("--hvr_c", type=steps, metavar="C", help="H steps per supervision step; default: the config's")
+    look.add_argument("--hvr_n_supervision", type=steps, metavar="N", help="supervision steps; default: the config's")
+    look.add_argument("--border", type=number(int, 0, 1024), metavar="PIXELS", help="mirrored pixels around the photo while "
+                      "it is computed: they keep its edges free of the network's frame; default: the config's")
+    look.add_argument("--hvr_n_sup_factor", type=number(float, 0, 100), metavar="F",
+                      help="run max(int(F * N), 1) supervision steps; default: the config's")
+
+
+def look_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of LOOK by name, for engine.enhancing.settings.Settings.of."""
+    return {name: getattr(args, name) for name in LOOK}
