@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
         return EXIT_ERROR
     except ImportError as error:
         print(f"error: a package does not load: {error}. To mend the environment: pip install -U -r requirements.txt "
-              "(README.md, Troubleshooting, has the usual causes)", file=sys.stderr)
+              "(docs/troubleshooting.md has the usual causes)", file=sys.stderr)
         return EXIT_ERROR
     except (Interrupted, KeyboardInterrupt) as error:
         print(f"stopped: {error}", file=sys.stderr)

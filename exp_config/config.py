@@ -143,7 +143,7 @@ class Config:
         },
         # Beyond the paper: physically motivated noise on half of the inputs.
         "realistic_noise": {"sensor_noise_rate": 0.5},
-        # Beyond the paper: what measured best here on photos taken in the dark, see checkpoint/README.md.
+        # Beyond the paper: what measured best here on photos taken in the dark, see docs/experiments.md.
         "dark_photos": {
             "z_distribution": "zeros", "hvr_n_supervision": 2, "hvr_n_progressive": 1,
             "alpha_range": [1e-4, 0.05], "alpha_distribution": "root",

@@ -13,7 +13,7 @@ from exp_config import Config
 from models import HVR
 from models.hvr import pad_to_multiple
 
-README = Path(__file__).resolve().parents[3] / "README.md"
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs/enhancing.md"
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +54,9 @@ def test_equal_to_torch(model, session, batch, height, width):
 
 def test_example_of_the_readme(exported, monkeypatch):
     monkeypatch.chdir(exported.parent)
-    (example,) = [code for code in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if "onnxruntime" in code]
+    (example,) = [code for code in re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL) if "onnxruntime" in code]
     names: dict = {}
-    exec(compile(example, "README.md", "exec"), names)
+    exec(compile(example, str(DOCUMENT), "exec"), names)
     assert names["enhanced"].shape == names["image"].shape == (1, 3, 40, 60)
     assert np.ptp(names["enhanced"]) > 0 and 0 <= names["enhanced"].min() <= names["enhanced"].max() <= 1
 

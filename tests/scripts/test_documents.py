@@ -1,4 +1,4 @@
-"""README.md holds what it promises: every command is one that the real parsers take, every file named is there."""
+"""README.md and docs/ hold what they promise: every command is one that the real parsers take, every file named is there."""
 from __future__ import annotations
 
 import importlib.util
@@ -15,20 +15,24 @@ from data.files.images import Photo, read_photo, write_photo
 from losses.total import NAMES as LOSS_NAMES
 
 PROJECT = Path(__file__).resolve().parents[2]
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "checkpoint/README.md", "dataset/README.md", "img/samples/README.md",
+             *sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / "docs").glob("*.md"))]
+TEXTS = {name: (PROJECT / name).read_text(encoding="utf-8") for name in DOCUMENTS}
+LONGEST = {"README.md": 200, "checkpoint/README.md": 120}  # lines
 EXAMPLES = ("path/to/", "xxxxx", "192.168.")  # stand for the reader's own
 PLAIN = {"cp", "mkdir", "export"}             # commands of the shell
 
 
-def blocks(language: str) -> list[str]:
+def blocks(document: str, language: str) -> list[str]:
     """Fenced blocks of a language; those in lists lose their indentation."""
-    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", README, flags=re.DOTALL | re.MULTILINE)
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", TEXTS[document], flags=re.DOTALL | re.MULTILINE)
     return [re.sub(rf"^{indent}", "", body, flags=re.MULTILINE) for indent, body in found]
 
 
 def commands() -> list[str]:
-    lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    """Every command of every document, each once."""
+    lines = "\n".join(block for document in DOCUMENTS for block in blocks(document, "bash")).replace("\\\n", " ").splitlines()
+    return list(dict.fromkeys(line.strip() for line in lines if line.strip() and not line.startswith("#")))
 
 
 def check(words: list[str]) -> None:
@@ -135,9 +139,14 @@ def test_a_wrong_command_would_be_noticed(wrong, capsys):
         check(shlex.split(wrong))
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "dataset/README.md", "img/samples/README.md"])
+@pytest.mark.parametrize(("document", "lines"), LONGEST.items())
+def test_a_page_stays_a_page(document, lines):
+    assert len(TEXTS[document].splitlines()) <= lines
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_and_pictures_are_there(document):
-    text = (PROJECT / document).read_text(encoding="utf-8")
+    text = TEXTS[document]
     targets = re.findall(r"\]\(([^)#]+)\)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
     missing = [t for t in targets if "://" not in t and not (PROJECT / document).parent.joinpath(t).exists()]
     assert not missing
@@ -145,20 +154,21 @@ def test_links_and_pictures_are_there(document):
 
 def test_every_option_of_inference_is_described():
     options = {option for action in infer_image.build_parser()._actions for option in action.option_strings}
-    described = set(re.findall(r"`(--\w+)", README))
+    described = set(re.findall(r"^\| `(--\w+)", TEXTS["docs/enhancing.md"], flags=re.MULTILINE))
     assert options - {"-h", "--help"} <= described
 
 
 def test_files_of_the_metrics_are_those_that_are_looked_for():
     from exp_config import pyiqa_access
 
-    assert not [file for files in pyiqa_access.WEIGHT_FILES.values() for file in files if f"`{file}`" not in README]
+    text = TEXTS["docs/benchmarks.md"]
+    assert not [file for files in pyiqa_access.WEIGHT_FILES.values() for file in files if f"`{file}`" not in text]
 
 
 def test_every_experiment_is_described():
     from exp_config import Config
 
-    assert not [name for name in Config.EXPERIMENTS if f"`{name}`" not in README]
+    assert not [name for name in Config.EXPERIMENTS if f"`{name}`" not in TEXTS["docs/training.md"]]
 
 
 def test_python_example(tmp_path, monkeypatch, make_photo):
@@ -167,8 +177,8 @@ def test_python_example(tmp_path, monkeypatch, make_photo):
     dark = make_photo(40, 56) // 6
     write_photo(tmp_path / "img/samples/coffee.jpg", Photo(dark))
     monkeypatch.chdir(tmp_path)
-    example, _ = blocks("python")
-    exec(compile(example, "README.md", "exec"), {})
+    example, _ = blocks("docs/enhancing.md", "python")
+    exec(compile(example, "docs/enhancing.md", "exec"), {})
     bright = read_photo("coffee_bright.png").pixels
     assert bright.shape == dark.shape and bright.dtype == np.uint8 and bright.mean() > dark.mean()
 
@@ -181,11 +191,11 @@ def test_python_example(tmp_path, monkeypatch, make_photo):
 def test_messages_of_the_troubleshooting_table_are_those_of_the_code(message):
     folders = ("engine", "data", "losses", "models", "exp_config")
     sources = [PROJECT / "setup_env.sh", *(file for folder in folders for file in (PROJECT / folder).rglob("*.py"))]
-    assert message in README
+    assert message in TEXTS["docs/troubleshooting.md"]
     assert any(message in source.read_text(encoding="utf-8") for source in sources)
 
 
 def test_the_table_of_losses_is_complete():
-    table = README.split("| loss | what it measures |")[1].split("\n\n")[0]
+    table = TEXTS["docs/training.md"].split("| loss | what it measures |")[1].split("\n\n")[0]
     cells = " ".join(row.split("|")[1] for row in table.splitlines() if row.startswith("| `"))
     assert sorted(re.findall(r"`(\w+)`", cells)) == sorted(LOSS_NAMES)
