@@ -27,7 +27,7 @@ def build(cls: type[T], values: Mapping[str, Any], source: str) -> T:
     unknown = unknown_fields(cls, values)
     if unknown:
         raise ConfigError(f"{source}: unknown field {', '.join(unknown.values())}; the fields are: "
-                          f"{', '.join(sorted(_names(cls)))}")
+                          f"{', '.join(sorted(field_names(cls)))}")
     try:
         return cls(**values)
     except ConfigError as error:
@@ -36,12 +36,13 @@ def build(cls: type[T], values: Mapping[str, Any], source: str) -> T:
 
 def unknown_fields(cls: type, values: Mapping[str, Any]) -> dict[str, str]:
     """The keys of `values` that are no fields of `cls`, each in words with the nearest field."""
-    names = _names(cls)
+    names = field_names(cls)
     nearest = {key: difflib.get_close_matches(key, names, n=1) for key in values if key not in names}
     return {key: f"{key!r}" + "".join(f" (did you mean {name!r}?)" for name in near) for key, near in nearest.items()}
 
 
-def _names(cls: type) -> list[str]:
+def field_names(cls: type) -> list[str]:
+    """Names of a dataclass's fields."""
     return [f.name for f in dataclasses.fields(cls)]
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from exp_config.checking import ConfigError, build, check_fields, read_json, unknown_fields, write_json
+from exp_config.checking import ConfigError, build, check_fields, field_names, read_json, unknown_fields, write_json
+from exp_config.published import WITHOUT_EFFECT, fields_without_effect, in_present_names
 
 logger = logging.getLogger(__name__)
 
@@ -20,10 +21,6 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 # What decides on the network's function, beside its weights; some change it without changing the shape of any weight.
 NETWORK_FIELDS = ("z_dims", "embed_dims", "unet_init_features", "unet_num_groups", "swin_depths", "swin_num_heads",
                   "swin_window_size", "swin_mlp_ratio", "normalize_one_to_one")
-
-# Keys that published config.json files carry and that nothing needs: derived at run time, or renamed (see RENAMED_KEYS).
-LEGACY_KEYS = frozenset({"start_epoch", "resume_from_checkpoint", "wandb_id", "config_path", "config_name"})
-RENAMED_KEYS = {"augument_rate": "augment_rate"}
 
 
 def _eval_dataset() -> dict[str, dict[str, str]]:
@@ -134,7 +131,7 @@ class Config:
     EXPERIMENTS: ClassVar[dict[str, dict[str, Any]]] = {
         "default": {},
         # The published run: 8 processes of 64 photos, 300 epochs of COCO train2017.
-        "base_model": {"epochs": 300, "batch_size": 64, "autocast_dtype": "bf16"},
+        "base_model": {"epochs": 300, "batch_size": 64, "autocast_dtype": "bf16", "num_workers": 6},
         # A run that ends within minutes on 2 CPU cores.
         "short_test": {
             "epochs": 4, "batch_size": 8, "height": 64, "width": 64, "max_train_photos": 256, "max_val_photos": 32,
@@ -164,25 +161,56 @@ class Config:
         """The configuration of a named experiment; `overrides` replace single fields."""
         if exp_name not in cls.EXPERIMENTS:
             raise ConfigError(f"unknown experiment {exp_name!r}; {cls.__name__} has: {', '.join(sorted(cls.EXPERIMENTS))}")
-        return cls.from_dict({**cls.EXPERIMENTS[exp_name], "exp_name": exp_name, **overrides})
+        return cls.from_dict({**cls.EXPERIMENTS[exp_name], "exp_name": exp_name, **cls.translated_changes(overrides)})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str = "configuration") -> Config:
-        """Build from plain values; old spellings and the published files' extra keys are accepted."""
-        return build(cls, _in_present_names(values), source)
+        """Build from plain values, of this form or the original project's (`exp_config.published`)."""
+        return build(cls, cls.translated(values, source), source)
+
+    @classmethod
+    def translated(cls, values: Mapping[str, Any], source: str = "configuration") -> dict[str, Any]:
+        """Plain values by the present names. Raises ConfigError for settings of the original's that are not built here."""
+        try:
+            settings, refused = in_present_names(values, field_names(cls))
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from None
+        if refused:
+            raise ConfigError(f"{source}: {'; '.join(refused)}")
+        return settings
+
+    @classmethod
+    def translated_changes(cls, changes: Mapping[str, Any], source: str = "--set") -> dict[str, Any]:
+        """The same of single changes, where a field without an effect is an error too."""
+        idle = fields_without_effect(changes, field_names(cls))
+        if idle:
+            raise ConfigError("; ".join(f"{source} {name}: no setting here ({WITHOUT_EFFECT[name]})" for name in idle))
+        return cls.translated(changes, source)
 
     @classmethod
     def from_json(cls, path: str | Path) -> Config:
-        """Read a `config.json`, published ones included. Raises ConfigError with the reason."""
-        return cls.from_dict(read_json(path), source=str(path))
+        """Read a `config.json`, the original project's included. Raises ConfigError with the reason."""
+        values = read_json(path)
+        config = cls.from_dict(values, source=str(path))
+        idle = fields_without_effect(values, field_names(cls))
+        if idle:
+            logger.info("%s: without an effect here (exp_config/published.py says why): %s", path, ", ".join(idle))
+        return config
 
     @classmethod
     def from_checkpoint(cls, path: str | Path) -> Config:
-        """Read the config.json beside weights, which a class with more fields may have written: one warning names them.
+        """Read the config.json beside weights, for their use. A class with more fields may have written it, or a training
+        of the original with settings that are not built here: one warning names them.
 
         Raises ConfigError with the reason.
         """
-        values = _in_present_names(read_json(path))
+        try:
+            values, refused = in_present_names(read_json(path), field_names(cls))
+        except ConfigError as error:
+            raise error if str(path) in str(error) else ConfigError(f"{path}: {error}") from None
+        if refused:
+            logger.warning("%s: these weights were trained with settings that this program does not have: %s", path,
+                           "; ".join(refused))
         more = unknown_fields(cls, values)
         if more and len(more) < len(values):  # where all are unknown the file is another program's
             logger.warning("%s: unknown fields, left out: %s", path, ", ".join(more.values()))
@@ -197,7 +225,3 @@ class Config:
     def path(value: str | Path) -> Path:
         """Absolute path of a configured one: relative paths start at the project folder."""
         return PROJECT_ROOT / Path(value).expanduser()
-
-
-def _in_present_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {RENAMED_KEYS.get(name, name): value for name, value in values.items() if name not in LEGACY_KEYS}

@@ -32,7 +32,7 @@ def load_config(config_path: str | Path, config_name: str | None = None, exp_nam
             logger.warning("%s holds all settings of one run: %s nothing (--set changes single settings)", path,
                            f"{' and '.join(unused)} {'change' if len(unused) > 1 else 'changes'}")
         config = Config.from_json(path)
-        return Config.from_dict({**vars(config), **changes}, source="--set") if changes else config
+        return Config.from_dict({**vars(config), **Config.translated_changes(changes)}, source="--set") if changes else config
     if "exp_name" in changes:
         raise ConfigError(f"--set exp_name={changes['exp_name']}: an experiment of the class is chosen by --exp_name")
     return _load_class(path, "Config" if config_name is None else config_name).named(
