@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -14,6 +15,8 @@ from exp_config import Config
 
 PROCESS_TIMEOUT = timedelta(minutes=30)  # how long a rank waits for another one before the run ends with an error
 
+LAUNCHERS = ("torchrun", "accelerate", "accelerate-launch")
+LAUNCHER_MODULES = ("torch.distributed.run", "torch.distributed.launch", "accelerate.commands.launch")
 TWO_ON_CPU = "ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 train.py ..."
 
 
@@ -27,7 +30,7 @@ def start_accelerator(config: Config) -> Accelerator:
     Raises LaunchError for: fewer processes than asked for, a missing GPU, an occupied port, fp16 without a GPU.
     """
     _check_gpus(os.environ)
-    on_cpu = _told_to_use_cpu(os.environ) or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    on_cpu = told_to_use_cpu(os.environ) or not (torch.cuda.is_available() or torch.backends.mps.is_available())
     if on_cpu:
         keep_freed_memory()
     try:
@@ -77,15 +80,31 @@ def check_process_count(found: int, asked: int, environ: Mapping[str, str]) -> N
 def _check_gpus(environ: Mapping[str, str]) -> None:
     """More processes on this machine than GPUs would end in CUDA's `invalid device ordinal`."""
     local = environ.get("LOCAL_WORLD_SIZE", "1")
-    if _told_to_use_cpu(environ) or not torch.cuda.is_available() or not local.isdigit():
+    if told_to_use_cpu(environ) or not torch.cuda.is_available() or not local.isdigit():
         return
     if int(local) > torch.cuda.device_count():
         raise LaunchError(f"{local} processes on this machine, but {torch.cuda.device_count()} visible GPU(s): start at "
                           "most one process per GPU, and look at --gpu_ids and CUDA_VISIBLE_DEVICES")
 
 
-def _told_to_use_cpu(environ: Mapping[str, str]) -> bool:
+def told_to_use_cpu(environ: Mapping[str, str]) -> bool:
+    """Whether ACCELERATE_USE_CPU asks for a training without GPU."""
     return environ.get("ACCELERATE_USE_CPU", "false").lower() in ("true", "1", "yes", "y", "on", "t")
+
+
+def launcher_command(script: str) -> list[str]:
+    """What was typed before `script` to start this process: torchrun, accelerate launch and their options; empty where
+    there was no launcher."""
+    typed = _launcher_arguments()
+    if script not in typed:
+        return []
+    before = typed[:typed.index(script)]
+    for position, word in enumerate(before[:3]):  # python /somewhere/bin/torchrun, or python -m torch.distributed.run
+        if Path(word).name in LAUNCHERS:
+            return [Path(word).name, *before[position + 1:]]
+        if word == "-m" and before[position + 1:position + 2] and before[position + 1] in LAUNCHER_MODULES:
+            return ["python", *before[position:]]
+    return []
 
 
 def _launcher_arguments() -> list[str]:

@@ -74,21 +74,22 @@ class Training:
                    desc=f"epoch {progress.epoch + 1}/{self.config.epochs}", dynamic_ncols=True,
                    mininterval=0.2 if sys.stderr.isatty() else 15)
         with bar:
-            since, steps = time.perf_counter(), 0
+            since, steps, reported = time.perf_counter(), 0, False
             for batches in self._steps():
                 rows = self.parts.step(batches)
                 progress.batch, progress.step, steps = progress.batch + 1, progress.step + 1, steps + 1
                 ids = [image_id for batch in batches for image_id in batch["image_id"]]
                 self.meter.add(rows, progress.step, ids, tolerate=self.parts.step.skipped > 0)
                 if progress.step % self.config.log_every == 0:
-                    since, steps = self._log_line(bar, since, steps)
+                    since, steps, reported = *self._log_line(bar, since, steps), True
                 if self._save_is_due():
                     self.save(LATEST)
                 bar.update()
             self.check_finite()
             self._read_meter()
             epoch_means = means(progress.epoch_sums)
-            bar.set_postfix_str(bar.postfix or f"loss {epoch_means[TOTAL]:.4f}", refresh=True)
+            if not reported:  # an epoch of fewer steps than log_every
+                bar.set_postfix_str(f"loss {epoch_means[TOTAL]:.4f}", refresh=True)
         self._report("epoch", {**epoch_means, "learning_rate": rate})
         self.save(LATEST)
 

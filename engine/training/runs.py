@@ -10,6 +10,7 @@ from typing import TextIO
 from engine.training import checkpoints
 from engine.training.checkpoints import BEST, LATEST, CheckpointError
 from exp_config import PROJECT_ROOT, Config
+from exp_config.places import expanded
 
 ID_FILE, LOCK_FILE = "wandb_id.txt", ".in_use"
 
@@ -33,7 +34,10 @@ def new_run_folder(config: Config) -> Path:
 
 def find_checkpoint(given: str) -> Path:
     """Absolute path of a checkpoint folder, given with or without trailing slash, from here or the project folder."""
-    candidates = [Path(os.path.abspath(base / Path(given).expanduser())) for base in (Path.cwd(), PROJECT_ROOT)]
+    try:
+        candidates = [Path(os.path.abspath(base / expanded(given))) for base in (Path.cwd(), PROJECT_ROOT)]
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
     for folder in candidates:
         if folder.is_dir() or any(stage.exists() for stage in checkpoints.stages(folder)):
             return folder

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,15 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from engine.interruption import Interrupted, StopRequest
 from engine.processes import joined_processes
 from engine.training import checkpoints, runs
 from engine.training.checkpoints import BEST, LATEST, CheckpointError, Progress
-from engine.training.launch import PROCESS_TIMEOUT, start_accelerator
+from engine.training.launch import PROCESS_TIMEOUT, launcher_command, start_accelerator
 from engine.training.loop import Training
 from engine.training.parts import Parts, build_parts
+from engine.training.resuming import how_to_resume
 from engine.training.tracking import Tracker
 from engine.training.validation import validation_of
 from exp_config import NETWORK_FIELDS, Config, ConfigError
@@ -67,6 +65,7 @@ def run_training(config: Config, *, resume_from: str | None = None, init_weights
 def _train(config: Config, parts: Parts, start: Start, arguments: Sequence[str]) -> None:
     """From the start that was found to the end, or to an interruption."""
     ranks = parts.ranks
+    launcher = launcher_command(arguments[0]) if arguments else []  # asked now: after a Ctrl-C it may be gone first
     progress = Progress() if start.state is None else restore(config, parts, start.state)
     tracker = Tracker(start.run, start.run_id, config, progress.history_lines) if ranks.is_main else None
     if ranks.is_main:
@@ -82,7 +81,7 @@ def _train(config: Config, parts: Parts, start: Start, arguments: Sequence[str])
             training.run()
     except (Interrupted, KeyboardInterrupt, RuntimeError, MemoryError, OSError):
         if ranks.is_main and (start.run / LATEST).is_dir():
-            print(f"resume with:\n  {resume_command(arguments, start.run / LATEST, ranks.world)}", file=sys.stderr)
+            print(how_to_resume(arguments, start.run / LATEST, ranks.world, launcher), file=sys.stderr)
         raise
     finally:
         if tracker is not None:
@@ -177,24 +176,3 @@ def restore(config: Config, parts: Parts, state: dict[str, Any]) -> Progress:
                        photos, progress.photos_per_step)
         progress.batch = progress.batch * progress.photos_per_step // photos
     return progress
-
-
-def resume_command(arguments: Sequence[str], checkpoint: Path, world: int) -> str:
-    """The command line that goes on from `checkpoint`: the present one, with what only a new run needs left out."""
-    kept: list[str] = []
-    skip = False
-    for argument in arguments:
-        if skip:
-            skip = False
-        elif argument in ("--resume_from_checkpoint", "--init_weights"):
-            skip = True
-        elif not argument.startswith(("--resume_from_checkpoint=", "--init_weights=")):
-            kept.append(argument)
-    if world == 1:
-        launcher = ["python"]
-    elif torch.cuda.is_available() and os.environ.get("ACCELERATE_USE_CPU", "false").lower() != "true":
-        launcher = ["accelerate", "launch", "--num_processes", str(world)]
-    else:
-        launcher = ["ACCELERATE_USE_CPU=true", "torchrun", "--nproc_per_node", str(world)]
-    return shlex.join([*launcher, *kept, "--resume_from_checkpoint", str(checkpoint)]).replace("'ACCELERATE_USE_CPU=true'",
-                                                                                              "ACCELERATE_USE_CPU=true")

@@ -18,7 +18,7 @@ from data.pairs.errors import DataError
 from engine.training import checkpoints, runs
 from engine.training.checkpoints import BEST, LATEST, CheckpointError, load
 from engine.training.meter import NonFiniteError
-from engine.training.session import resume_command, run_training, warn_of_other_network
+from engine.training.session import run_training, warn_of_other_network
 from engine.training.tracking import Tracker
 from exp_config import Config, ConfigError, load_config
 from exp_config.loading import parse_override
@@ -327,11 +327,3 @@ def test_weights_to_start_from_are_compared(tiny_config, tmp_path, caplog):
     save_weights(HVR.from_config(config), tmp_path / "HVR.safetensors", tiny_config(hvr_t=3))
     train(config, init_weights=str(tmp_path / "HVR.safetensors"))
     assert sum("--set hvr_t=3" in record.getMessage() for record in caplog.records) == 1
-
-
-def test_resume_command(monkeypatch):
-    arguments = ["train.py", "--exp_name", "a b", "--resume_from_checkpoint", "old", "--init_weights=x", "--set", "epochs=3"]
-    assert resume_command(arguments, Path("/runs/x"), 1) == (
-        "python train.py --exp_name 'a b' --set epochs=3 --resume_from_checkpoint /runs/x")
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    assert resume_command(arguments, Path("/runs/x"), 2).startswith("ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 ")

@@ -82,6 +82,33 @@ def test_validation_is_shared_exactly(folder, alone):
             assert found[name] == pytest.approx(alone[name], rel=1e-6)
 
 
+@pytest.fixture(scope="module")
+def two_machines(tmp_path_factory, folder):
+    """The short epochs of two_ranks.py by two launchers that meet at one address."""
+    place = tmp_path_factory.mktemp("two_machines")
+    replace(Config.from_json(folder / "config.json"), checkpoint_dir=str(place / "runs")).to_json(place / "config.json")
+    meeting = ["--nnodes", "2", "--nproc_per_node", "1", "--master_addr", "127.0.0.1", "--master_port", str(free_port())]
+    nodes = [subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", *meeting, "--node_rank", str(node),
+         str(Path(__file__).with_name("two_ranks.py")), str(place), "short_epochs"], stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT), "ACCELERATE_USE_CPU": "true",
+             "WANDB_DISABLED": "true"}) for node in (0, 1)]
+    said = [node.communicate(timeout=900)[1] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], said
+    return place
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9])
+@pytest.mark.parametrize("machines", ["folder", "two_machines"])
+def test_epochs_shorter_than_log_every(machines, steps, request):
+    """Two processes, one of them without a validation photo."""
+    (run,) = (request.getfixturevalue(machines) / "runs" / f"steps_{steps}").iterdir()
+    progress = load(run / LATEST)["progress"]
+    assert (progress.epoch, progress.step) == (2, 2 * steps)
+    kinds = [json.loads(line)["kind"] for line in (run / "history.jsonl").read_text().splitlines()]
+    assert kinds.count("epoch") == kinds.count("val") == 2 and kinds.count("train") == 2 * steps // 10
+
+
 def test_no_two_ranks_draw_the_same(folder):
     first, second = torch.load(folder / "found_0.pt")["plain"]["draws"]
     assert first != second
@@ -89,7 +116,7 @@ def test_no_two_ranks_draw_the_same(folder):
 
 def test_whole_training(folder):
     """One run folder; random states of both ranks in the checkpoint."""
-    runs = [path for path in (folder / "runs").iterdir() if path.name != "nan"]
+    runs = [path for path in (folder / "runs").iterdir() if path.name.startswith("HVR")]
     assert len(runs) == 1
     state = load(runs[0] / LATEST)
     assert state["progress"].epoch == 2 and state["progress"].photos_per_step == 4
@@ -101,7 +128,7 @@ def test_another_number_of_processes(folder, monkeypatch):
     """The run of two goes on with one process."""
     monkeypatch.setenv("WANDB_DISABLED", "true")
     AcceleratorState._reset_state(reset_partial_state=True)
-    run = next(path for path in (folder / "runs").iterdir() if path.name != "nan")
+    run = next(path for path in (folder / "runs").iterdir() if path.name.startswith("HVR"))
     config = replace(Config.from_json(folder / "config.json"), epochs=3)
     run_training(config, resume_from=str(run / LATEST))
     state = load(run / LATEST)

@@ -1,6 +1,6 @@
 """Run by test_processes.py under torchrun, two CPU processes: what one rank finds is written as JSON or a tensor file.
 
-    torchrun --nproc_per_node 2 two_ranks.py FOLDER    (FOLDER/config.json: batch_size 2; results go to FOLDER)
+    torchrun --nproc_per_node 2 two_ranks.py FOLDER [short_epochs]    (FOLDER/config.json: batch_size 2; results go there)
 """
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from engine.training.parts import build_parts
 from engine.training.session import run_training
 from engine.training.validation import identity_loss, validation_loss
 from exp_config import Config
+
+EPOCHS_OF_STEPS = (1, 2, 9)
 
 
 class Recorder:
@@ -74,15 +76,25 @@ def non_finite_on_one_rank(config: Config, rank: int) -> str:
     return "no error"
 
 
-def main(folder: Path) -> None:
+def short_epochs(config: Config) -> None:
+    """Trainings whose epochs have fewer steps than log_every, with one validation photo for two processes."""
+    for steps in EPOCHS_OF_STEPS:
+        run_training(replace(config, batch_size=1, train_folders=2 * config.train_folders, max_train_photos=2 * steps,
+                             max_val_photos=1, log_every=10, checkpoint_dir=f"{config.checkpoint_dir}/steps_{steps}"))
+
+
+def main(folder: Path, only_short_epochs: bool) -> None:
     config = Config.from_json(folder / "config.json")
+    if only_short_epochs:
+        return short_epochs(config)
     found = gradients_and_losses(config)
     rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
     accumulated = gradients_and_losses(replace(config, batch_size=1, gradient_accumulation_steps=2))
     torch.save({"plain": found, "accumulated": accumulated}, folder / f"found_{rank}.pt")
     run_training(config)
+    short_epochs(config)
     (folder / f"error_{rank}.json").write_text(json.dumps(non_finite_on_one_rank(config, rank)))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:] == ["short_epochs"])
