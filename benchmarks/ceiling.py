@@ -54,7 +54,7 @@ def ceiling(device: str = "cpu", dtype: torch.dtype = torch.float32, repeats: in
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ceiling", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ceiling", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: %(default)s)")
     device = parser.parse_args(arguments).device
     for dtype in (torch.float32, torch.bfloat16):

@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.data_loading", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.data_loading", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--images", type=Path, default=Config.path("dataset/coco/val2017"), metavar="DIR",
                         help="folder of photos (default: %(default)s)")
     parser.add_argument("--annotations", type=Path, metavar="FILE", help="its instances_*.json (default: every photo)")

@@ -125,7 +125,7 @@ def table(options: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.inference", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.inference", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--sizes", nargs="*", default=["256x256", "600x400", "1920x1080", "4000x3000"], help="width x height")
     parser.add_argument("--batches", nargs="*", type=int, default=[1, 8], help="pictures at once")
     parser.add_argument("--precisions", nargs="*", choices=PRECISIONS, default=list(PRECISIONS), help="numbers to compute with")

@@ -84,7 +84,7 @@ def seam(picture: np.ndarray, offset: int = 0) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.recursion", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recursion", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--low", type=Path, required=True, metavar="DIR", help="dark pictures")
     parser.add_argument("--high", type=Path, required=True, metavar="DIR", help="their references")
     parser.add_argument("--config_path", default=SHIPPED / "config.json", metavar="FILE", help="of the weights")

@@ -143,7 +143,7 @@ def compare_ends(options: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--size", type=int, default=224, help="side of a picture, a multiple of 8")
     parser.add_argument("--batch", type=int, default=4, help="photos a batch")
     parser.add_argument("--precisions", nargs="*", choices=PRECISIONS, default=list(PRECISIONS), help="fp32, bf16")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.files.folders import normal_form
 from data.pairs.photos import PHOTO_SUFFIXES, DataError, folder_photos
 from exp_config import Config
 
@@ -111,17 +112,19 @@ def pair_by_name(low: Path, high: Path) -> list[Pair]:
     return [Pair(name, low / name, high / partner[name]) for name in lows]
 
 
-def _stem(name: Path) -> tuple[Path, str]:
-    return name.parent, name.stem
+def _stem(name: Path) -> tuple[str, str]:
+    """Folder and name, each in one normal form: a Mac writes é as two characters, other systems as one."""
+    return normal_form(name.parent.as_posix()), normal_form(name.stem)
 
 
-def _number(name: Path) -> tuple[Path, str]:
-    match = _PREFIXED_NUMBER.fullmatch(name.stem)
-    return name.parent, match[1] if match else name.stem
+def _number(name: Path) -> tuple[str, str]:
+    folder, stem = _stem(name)
+    match = _PREFIXED_NUMBER.fullmatch(stem)
+    return folder, match[1] if match else stem
 
 
 def _match(lows: Iterable[Path], highs: Iterable[Path], low: Path, high: Path,
-           key: Callable[[Path], tuple[Path, str]]) -> dict[Path, Path]:
+           key: Callable[[Path], tuple[str, str]]) -> dict[Path, Path]:
     """Partners with equal keys; BenchmarkError where a key that both sides have stands for two files of one side."""
     groups: tuple[dict, dict] = defaultdict(list), defaultdict(list)
     for names, group in zip((lows, highs), groups, strict=True):
@@ -140,7 +143,7 @@ def _match(lows: Iterable[Path], highs: Iterable[Path], low: Path, high: Path,
 
 def _require_distinct_stems(names: Iterable[Path], folder: Path) -> None:
     """Results carry the stem with another suffix, so two pictures of one stem would overwrite each other."""
-    first: dict[tuple[Path, str], Path] = {}
+    first: dict[tuple[str, str], Path] = {}
     for name in names:
         if first.setdefault(_stem(name), name) != name:
             raise BenchmarkError(f"ambiguous: {first[_stem(name)]} and {name} of {folder} share one name; "

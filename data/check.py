@@ -8,6 +8,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Literal
 from PIL import Image
 
 from data.benchmarks import BenchmarkAbsent, BenchmarkError, BenchmarkSet, Pair, benchmark_sets, list_pictures
+from data.files.folders import normal_form
+from data.files.signatures import what_it_is
 from data.pairs.coco import image_list
 from data.pairs.errors import DataError
 from exp_config import Config, ConfigError, load_config
@@ -73,6 +76,10 @@ def check_photos(name: str, folder: Path, annotations: Path | None = None,
     present = list_pictures(folder)
     if annotations is None:
         state: State = "found" if present else "incomplete"
+        empty = _empty(folder / path for path in present)
+        if empty:
+            return Finding(name, "incomplete", f"{len(empty):,} of the {len(present):,} photos in {folder} are empty files: "
+                           f"{_some(empty)}")
         return Finding(name, state, f"{len(present):,} photos in {folder}" if present else f"no photos in {folder}")
     try:
         images = dict(image_list(annotations))
@@ -83,11 +90,14 @@ def check_photos(name: str, folder: Path, annotations: Path | None = None,
     if unknown:
         return Finding(name, "incomplete", f"image ids that {annotations} does not have: {_some(list(map(str, unknown)))}")
     wanted = [file for image_id, file in images.items() if chosen is None or image_id in chosen]
-    there = {path.as_posix() for path in present}
-    lacking = [file for file in wanted if file not in there]
+    there = {normal_form(path.as_posix()) for path in present}
+    lacking = [file for file in wanted if normal_form(file) not in there]
     if lacking:
         return Finding(name, "incomplete", f"{len(wanted) - len(lacking):,} of the {len(wanted):,} photos that "
                        f"{annotations} names are in {folder}; missing: {_some(lacking)}")
+    empty = _empty(folder / file for file in wanted)
+    if empty:
+        return Finding(name, "incomplete", f"{len(empty):,} of the {len(wanted):,} photos are empty files: {_some(empty)}")
     whole = COCO.get(folder.name, len(wanted))
     note = "" if len(wanted) == whole else f" (the whole of COCO {folder.name} has {whole:,})"
     return Finding(name, "found", f"{len(wanted):,} photos in {folder}{note}")
@@ -116,19 +126,41 @@ def check_benchmark(benchmark: BenchmarkSet) -> Finding:
 def _header_problems(pairs: Iterable[Pair]) -> list[str]:
     """Files that are no pictures, and pairs of different size (the sides of a turned picture may be swapped)."""
     broken: list[str] = []
+    empty: list[str] = []
     different: list[str] = []
     for pair in pairs:
         sizes = []
         for path in [pair.low] + ([pair.high] if pair.high else []):
             try:
+                if path.stat().st_size == 0:
+                    empty.append(str(path))
+                    continue
                 with Image.open(path) as image:
                     sizes.append(image.size)
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-                broken.append(str(path))
+                broken.append(_is(path))
         if len(sizes) == 2 and sorted(sizes[0]) != sorted(sizes[1]):
             different.append(f"{pair.low} ({sizes[0][0]}x{sizes[0][1]}) and {pair.high} ({sizes[1][0]}x{sizes[1][1]})")
-    return ([f"no readable pictures: {_some(broken)}"] if broken else []) + (
-        [f"different sizes: {_some(different)}"] if different else [])
+    lists = (("empty files", empty), ("no readable pictures", broken), ("different sizes", different))
+    return [f"{what}: {_some(files)}" for what, files in lists if files]
+
+
+def _empty(files: Iterable[Path]) -> list[str]:
+    """Those of zero bytes, as a download that broke off leaves them."""
+    found = []
+    for file in files:
+        with suppress(OSError):
+            if file.stat().st_size == 0:
+                found.append(str(file))
+    return found
+
+
+def _is(path: Path) -> str:
+    """`path`, and what its first bytes show where that is no picture."""
+    with suppress(OSError), open(path, "rb") as file:
+        found = what_it_is(file.read(4096))
+        return str(path) if found is None else f"{path} ({found.partition(';')[0]})"
+    return str(path)
 
 
 def _some(names: Sequence[str]) -> str:

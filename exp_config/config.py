@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from exp_config.checking import ConfigError, build, check_fields, field_names, read_json, unknown_fields, write_json
+from exp_config.places import expanded
 from exp_config.published import WITHOUT_EFFECT, fields_without_effect, in_present_names
 
 logger = logging.getLogger(__name__)
@@ -223,5 +224,8 @@ class Config:
 
     @staticmethod
     def path(value: str | Path) -> Path:
-        """Absolute path of a configured one: relative paths start at the project folder."""
-        return PROJECT_ROOT / Path(value).expanduser()
+        """Absolute path of a configured one: relative paths start at the project folder. ConfigError for ~ without a home."""
+        try:
+            return PROJECT_ROOT / expanded(value)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None

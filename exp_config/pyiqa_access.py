@@ -133,6 +133,8 @@ def _require_files(name: str, root: Path) -> None:
     absent = [file for file in WEIGHT_FILES.get(name, ()) if not (root / file).is_file()]
     for position, file in enumerate(absent):
         try:
+            if "~" in root.parts:  # torch could not tell it, and would make a folder of that name here
+                raise OSError("this user has no home folder for them")
             _download(_url_of(file), root / file)
         except (OSError, ValueError) as error:
             listing = "\n".join(f"  {root / rest}\n    from {_url_of(rest)}" for rest in absent[position:])

@@ -22,6 +22,7 @@ from data.files.exif import read_exif
 from data.files.folders import read_file
 from data.files.photo import INCOMPLETE, Photo, PhotoError, side_by_side, to_8_bit, upright
 from data.files.photo_encoding import EncodingError, encode
+from data.files.signatures import what_it_is
 from data.files.sixteen_bit import PNG_COLOUR_TYPE, PNG_GRAY_ALPHA, check_png, is_sixteen_bit, read_colour, read_gray
 
 __all__ = ["MAX_MEGAPIXELS", "PHOTO_SUFFIXES", "Photo", "PhotoError", "decode_photo", "is_photo", "read_photo", "side_by_side",
@@ -65,6 +66,9 @@ def decode_photo(data: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> Photo:
         raise PhotoError(f"its header announces more pixels than a photo has; the limit is {max_megapixels:.10g} "
                          "megapixels (--max_megapixels)") from None
     except Image.UnidentifiedImageError:
+        found = what_it_is(data)
+        if found is not None:
+            raise PhotoError(f"it is {found}; read are {', '.join(PILLOW_FORMATS)}") from None
         raise PhotoError(f"not a picture in a known format ({', '.join(PILLOW_FORMATS)}), of a kind that is not supported "
                          "(floating-point colours, for one), or its header is damaged") from None
     except MemoryError:

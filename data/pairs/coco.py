@@ -15,12 +15,14 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
+from data.files.folders import normal_form
 from data.pairs.errors import EXPECTED_TREE, DataError
 from exp_config.config import Config
+from exp_config.places import user_cache
 
 log = logging.getLogger(__name__)
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 def coco_photos(folder: Path, annotations: Path, ids: Collection[int] | None = None) -> list[tuple[int, Path]]:
@@ -38,10 +40,10 @@ def coco_photos(folder: Path, annotations: Path, ids: Collection[int] | None = N
                             f"such as {unknown[:5]}")
         wanted = set(ids)
         images = [image for image in images if image[0] in wanted]
-    present = {entry.name for entry in os.scandir(folder)}
-    there = [name in present or ("/" in name and (folder / name).is_file()) for _, name in images]
-    absent = [name for (_, name), found in zip(images, there, strict=True) if not found]
-    photos = [(image_id, folder / name) for (image_id, name), found in zip(images, there, strict=True) if found]
+    places = _Places(folder)
+    there = [places.of(name) for _, name in images]
+    absent = [name for (_, name), place in zip(images, there, strict=True) if place is None]
+    photos = [(image_id, place) for (image_id, _), place in zip(images, there, strict=True) if place is not None]
     if not photos:
         raise DataError(f"none of the {len(images)} photos named in {annotations} is in {folder} "
                         f"(looked for {', '.join(absent[:3])}). Expected in the project folder:\n{EXPECTED_TREE}")
@@ -49,6 +51,28 @@ def coco_photos(folder: Path, annotations: Path, ids: Collection[int] | None = N
         log.warning("%d of the %d photos named in %s are not in %s and are left out, such as %s",
                     len(absent), len(images), annotations, folder, ", ".join(absent[:3]))
     return photos
+
+
+class _Places:
+    """Where the photos are that an annotation file names. Each folder is listed once: a look at every single one of 118,287
+    names takes minutes on a network's disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._listed: dict[str, dict[str, str]] = {}  # folder -> names as asked for -> names in it
+
+    def of(self, name: str) -> Path | None:
+        """The file of that name; else the one whose name is the same text in another Unicode form."""
+        below, _, last = name.rpartition("/")
+        if below not in self._listed:
+            try:
+                names = [entry.name for entry in os.scandir(self.folder / below)]
+            except OSError:
+                names = []
+            self._listed[below] = {normal_form(found): found for found in names} | {found: found for found in names}
+        listed = self._listed[below]
+        found = listed.get(last) or listed.get(normal_form(last))
+        return None if found is None else self.folder / below / found
 
 
 def image_list(annotations: Path) -> list[tuple[int, str]]:
@@ -78,23 +102,45 @@ def image_list(annotations: Path) -> list[tuple[int, str]]:
 
 def cache_folders() -> list[Path]:
     """Where image lists are kept: below dataset/, or, where that cannot be written, in the user's cache folder."""
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return [Config.path("dataset/.cache"), user / "hvr-ssle"]
+    own = user_cache()
+    return [Config.path("dataset/.cache"), *([] if own is None else [own])]
 
 
 def _read_annotations(annotations: Path) -> list[tuple[int, str]]:
     from pycocotools.coco import COCO
 
+    coco = COCO()
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints "loading annotations into memory..."
-            coco = COCO(str(annotations))
-        images = sorted((int(image["id"]), str(image["file_name"])) for image in coco.loadImgs(coco.getImgIds()))
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        coco.dataset = json.loads(annotations.read_bytes().decode("utf-8-sig"))  # a byte order mark is no part of it
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints "creating index..."
+            coco.createIndex()
+        images = sorted((_number(image["id"], annotations), _below(str(image["file_name"]), annotations))
+                        for image in coco.loadImgs(coco.getImgIds()))
+    except DataError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{annotations} is not a COCO annotation file ({type(error).__name__}: {error}); expected JSON "
                         'with an "images" list of {"id": .., "file_name": ..}') from None
     if not images:
         raise DataError(f"{annotations} names no image")
     return images
+
+
+def _number(image_id: object, annotations: Path) -> int:
+    """An image's id; digits in quotes will do."""
+    try:
+        return int(image_id)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        raise DataError(f"{annotations} has an image id {image_id!r}; expected whole numbers, as COCO's are (with "
+                        "coco_*_annotations=null every photo of the folder is used, and no ids are needed)") from None
+
+
+def _below(name: str, annotations: Path) -> str:
+    """A photo's name below its folder; Windows' \\ between folders is /, whatever this machine is."""
+    name = name.replace("\\", "/")
+    if name.startswith("/") or ".." in name.split("/"):
+        raise DataError(f"{annotations} names a photo {name!r}; expected names below the folder of photos")
+    return name
 
 
 def _read_cache(path: Path, key: dict) -> list[tuple[int, str]] | None:

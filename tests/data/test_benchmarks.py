@@ -36,6 +36,8 @@ def partners(pairs):
     ("7.jpg", "normal7.png"),
     ("a b.JPG", "a b.png"),                  # any suffix
     ("café.webp", "café.tif"),
+    ("N\u00e4chte \u00e9.jpg", "Na\u0308chte e\u0301.png"),  # one letter or two characters: the same text
+    ("lo\u0301w.png", "l\u00f3w.png"),
 ])
 def test_names_that_are_pairs(folders, low, high):
     pairs = pair_by_name(*folders(low=[low, "other.png"], high=["other.png", high]))
@@ -54,6 +56,26 @@ def test_names_that_are_no_pairs(folders, low, high):
     with pytest.raises(BenchmarkError, match="without a partner") as error:
         pair_by_name(*folders(low=[low, "same.png"], high=["same.png", high]))
     assert low in str(error.value) and high in str(error.value)
+
+
+def test_sub_folders_in_another_unicode_form(folders):
+    [pair] = pair_by_name(*folders(low=["\u00e9/1.png"], high=["e\u0301/1.png"]))
+    assert pair.high.is_file()
+
+
+@pytest.mark.parametrize("high", [["\u00e9.png"], None])
+def test_names_that_are_one_in_a_normal_form_are_an_error(folders, high):
+    low = ["\u00e9.png", "e\u0301.png"]
+    sides = folders(low=low) if high is None else folders(low=low, high=high)
+    with pytest.raises(BenchmarkError, match="ambiguous"):
+        BenchmarkSet("x", *sides).pairs()
+
+
+@pytest.mark.parametrize("folder", ["@eaDir/IMG_1.jpg", ".thumbnails", "$RECYCLE.BIN/S-1-5", "__MACOSX/photos", "#recycle",
+                                    ".Trash-1000/files", "System Volume Information"])
+def test_folders_of_programs_are_not_the_users_photos(folders, folder):
+    [low] = folders(low=["IMG_1.jpg", f"{folder}/SYNOPHOTO_THUMB_M.jpg", f"holiday/{folder}/1.jpg", "eaDir/2.jpg"])
+    assert [path.as_posix() for path in list_pictures(low)] == ["IMG_1.jpg", "eaDir/2.jpg"]
 
 
 def test_lolv2_real_is_paired_by_number_whatever_the_order(folders):

@@ -53,7 +53,8 @@ def test_a_whole_benchmark_is_found(tmp_path, save):
     ("lonely", "without a partner: 2.png, 3.png, 4.png of {low}"),
     ("too few", "2 pairs, expected 15"),
     ("sizes", "different sizes: {low}/1.png (30x20) and {high}/1.png (30x22)"),
-    ("broken", "no readable pictures: {high}/1.png"),
+    ("broken", "no readable pictures: {high}/1.png (an HTML page"),
+    ("empty", "empty files: {high}/1.png"),
 ])
 def test_what_is_missing_of_a_benchmark_is_said(tmp_path, save, change, said):
     low, high = tmp_path / "low", tmp_path / "high"
@@ -69,8 +70,10 @@ def test_what_is_missing_of_a_benchmark_is_said(tmp_path, save, change, said):
             save(f"low/{n}.png")
     if change == "broken":
         (high / "1.png").write_bytes(b"<html>Too many requests</html>")
+    if change == "empty":
+        (high / "1.png").write_bytes(b"")
     finding = check_benchmark(lol(tmp_path))
-    assert finding.state == "incomplete"
+    assert finding.state == "incomplete" and (change != "empty" or "no readable" not in finding.details)
     assert said.format(low=low, high=high) in finding.details
 
 
@@ -104,6 +107,18 @@ def test_coco_photos_are_compared_with_the_annotation_file(tmp_path, save):
         save(f"train2017/{n}.jpg")
     finding = check_photos("coco_train", tmp_path / "train2017", file)
     assert finding.state == "found" and "6 photos" in finding.details and "118,287" in finding.details
+
+
+def test_empty_photos_are_counted(tmp_path, save):
+    file = coco(tmp_path, [f"{n}.jpg" for n in range(6)])
+    for n in range(6):
+        save(f"train2017/{n}.jpg")
+    for n in range(1, 6):
+        (tmp_path / f"train2017/{n}.jpg").write_bytes(b"")
+    finding = check_photos("coco_train", tmp_path / "train2017", file)
+    assert finding.state == "incomplete" and finding.details.startswith("5 of the 6 photos are empty files: ")
+    assert finding.details.endswith("/3.jpg and 2 more")
+    assert "5 of the 6 photos in" in check_photos("train_folders:x", tmp_path / "train2017").details
 
 
 def test_damaged_annotations_and_plain_folders(tmp_path, save):

@@ -24,4 +24,7 @@ def test_help_says_how_to_call_it_and_what_each_option_is(name, monkeypatch):
         benchmark.main()
     assert parsers[0].format_usage().startswith(f"usage: python -m benchmarks.{name} ")
     assert f"python -m benchmarks.{name}" in benchmark.__doc__
+    monkeypatch.setattr(benchmark, "__doc__", None)  # as python -OO has it
+    with pytest.raises(SystemExit):
+        benchmark.main()
     assert [action.dest for action in parsers[0]._actions if not action.help] == []

@@ -311,3 +311,10 @@ def test_ctrl_c_keeps_what_is_written(weights, tmp_path, make_photo):
     assert 0 < len(written) < 40 and all(name.endswith(".png") for name in written)
     for name in written:
         assert read_photo(out / name).pixels.shape == (300, 300, 3)
+
+
+@pytest.mark.parametrize("script", ["infer_image.py", "train.py"])
+def test_without_docstrings(script):
+    """python -OO takes them away."""
+    done = subprocess.run([sys.executable, "-OO", str(PROJECT / script), "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "--config_path" in done.stdout, done.stderr

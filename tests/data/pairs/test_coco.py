@@ -4,8 +4,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pwd
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -134,3 +136,54 @@ def test_what_is_no_annotation_file_is_refused(cache, tmp_path, content):
 def test_a_missing_annotation_file_shows_the_expected_tree(cache, tmp_path):
     with pytest.raises(DataError, match=r"gone\.json(.|\n)*dataset/coco/annotations"):
         image_list(tmp_path / "gone.json")
+
+
+def test_a_byte_order_mark_and_ids_in_quotes(cache, tmp_path):
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps({"images": [{"id": "07", "file_name": "a.jpg"}, {"id": 3, "file_name": "b.jpg"}]}),
+                    encoding="utf-8-sig")
+    assert image_list(path) == [(3, "b.jpg"), (7, "a.jpg")]
+
+
+@pytest.mark.parametrize("image_id", ["a1", None, [1]])
+def test_ids_that_are_no_numbers_are_named(cache, tmp_path, image_id):
+    (tmp_path / "list.json").write_text(json.dumps({"images": [{"id": image_id, "file_name": "a.jpg"}]}))
+    with pytest.raises(DataError, match="list.json"):
+        image_list(tmp_path / "list.json")
+
+
+def test_names_of_another_system(cache, tmp_path):
+    """Windows' backslash, and a name in the other Unicode form, in the list as on the disk."""
+    composed, decomposed = "Nächte é", unicodedata.normalize("NFD", "Nächte é")
+    write(tmp_path / "list.json", {1: f"a\\{composed}.jpg", 2: f"{decomposed}.jpg", 3: "both é.jpg"})
+    (tmp_path / "a").mkdir()
+    files = [tmp_path / "a" / f"{decomposed}.jpg", tmp_path / f"{composed}.jpg", tmp_path / "both é.jpg"]
+    for file in [*files, tmp_path / unicodedata.normalize("NFD", "both é.jpg")]:
+        file.touch()
+    assert coco_photos(tmp_path, tmp_path / "list.json") == list(enumerate(files, start=1))
+
+
+@pytest.mark.parametrize("name", ["/etc/a.jpg", "../a.jpg", "a\\..\\..\\b.jpg"])
+def test_names_that_leave_the_folder(cache, tmp_path, name):
+    write(tmp_path / "list.json", {1: name})
+    with pytest.raises(DataError, match="expected names below the folder of photos"):
+        image_list(tmp_path / "list.json")
+
+
+def test_lists_that_people_have(shared, cache):
+    lists = shared / "cases/coco_json"
+    assert [name for _, name in image_list(lists / "bom.json")][0] == "img é 000.jpg"
+    assert [name for _, name in image_list(lists / "back.json")][0] == "ночь 夜/img é 000.jpg"
+    with pytest.raises(DataError, match=r"strid.json has an image id 'a1'; expected whole numbers"):
+        image_list(lists / "strid.json")
+
+
+def test_without_a_home_folder(annotations, tmp_path, monkeypatch, caplog):
+    """As a service runs: a number for a user, no HOME. The list is read, and one warning says that it is not kept."""
+    (tmp_path / "file").write_text("in the way")
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: {}[uid])
+    monkeypatch.setattr(coco.Config, "path", staticmethod(lambda _: tmp_path / "file" / "cache"))
+    assert len(image_list(annotations)) == 2
+    assert caplog.text.count("each start reads the whole file again") == 1

@@ -1,0 +1,58 @@
+"""What a file that bears a photo's name and is none really is, as its first bytes show."""
+from __future__ import annotations
+
+import re
+
+# Where the bytes stand, the bytes, and what they say. Sources: ISO/IEC 14496-12 (brands of HEIC and AVIF), the formats' own
+# specifications, and the Git LFS pointer specification.
+_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"GIF8", "a GIF"), (0, b"%PDF", "a PDF document"), (0, b"8BPS", "a Photoshop document"),
+    (0, b"gimp xcf", "a GIMP document"), (0, b"PK\x03\x04", "a ZIP archive"), (0, b"Rar!", "a RAR archive"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"), (0, b"\x1f\x8b", "a gzip archive"), (257, b"ustar", "a tar archive"),
+    (0, b"\x1aE\xdf\xa3", "a Matroska or WebM video"), (0, b"OggS", "an Ogg file"), (0, b"ID3", "an MP3 file"),
+    (8, b"AVI ", "an AVI video"), (8, b"WAVE", "a WAV file"), (0, b"\x7fELF", "a program"), (0, b"MZ", "a Windows program"),
+    (0, b"SQLite format 3", "a database"), (0, b"\x93NUMPY", "a NumPy array"), (0, b"\x00\x00\x01\x00", "a Windows icon"),
+    (0, b"v/1\x01", "an OpenEXR picture"), (0, b"#?RADIANCE", "a Radiance HDR picture"), (0, b"DDS ", "a DDS texture"),
+    (0, b"\xff\x0a", "a JPEG XL picture"), (0, b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
+    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"), (0, b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
+    (0, b"FUJIFILMCCD-RAW", "a Fujifilm raw file"), (0, b"IIRO", "an Olympus raw file"), (0, b"IIU\0", "a Panasonic raw file"),
+)
+_BRANDS = {"an HEIC picture": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
+           "an AVIF picture": (b"avif", b"avis"), "a Canon raw file": (b"crx ",), "a QuickTime video": (b"qt  ",)}
+_MARKUP = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+)?(html|head|body|svg|\?xml)", re.IGNORECASE | re.DOTALL)
+
+
+def what_it_is(data: bytes) -> str | None:
+    """In words with an article ("a GIF"), and what to do where that helps; None where the bytes say nothing known."""
+    if data.startswith(b"version https://git-lfs.github.com/spec/"):
+        return "a Git LFS pointer, not the picture itself; git lfs pull fetches it"
+    if data[4:8] == b"ftyp":
+        return _brand(data)
+    for position, signature, name in _SIGNATURES:
+        if data[position : position + len(signature)] == signature:
+            return name
+    start = data[:1024].removeprefix(b"\xef\xbb\xbf")
+    markup = _MARKUP.match(start)
+    if markup:
+        kind = markup[1].lower()
+        if kind == b"svg" or b"<svg" in start.lower():
+            return "an SVG drawing"
+        return "an XML file" if kind == b"?xml" else "an HTML page (a download that did not give the picture?)"
+    if not data.strip(b"\0"):
+        return "nothing but zero bytes (a copy or download that broke off?)"
+    return "a text file" if _is_text(start) else None
+
+
+def _brand(data: bytes) -> str:
+    """Of a file in the ISO base media format, by its brands."""
+    end = min(int.from_bytes(data[:4], "big"), 512)
+    brands = [data[8:12], *(data[at : at + 4] for at in range(16, end, 4))]
+    return next((name for name, known in _BRANDS.items() if any(brand in known for brand in brands)), "an MP4 video")
+
+
+def _is_text(start: bytes) -> bool:
+    try:
+        text = start.decode("utf-8", "strict" if len(start) < 1000 else "ignore")
+    except UnicodeDecodeError:
+        return False
+    return len(text) > 8 and all(character.isprintable() or character.isspace() for character in text)
