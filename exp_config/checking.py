@@ -152,7 +152,8 @@ def _check_ranges(c: Any) -> None:
     for name in ("max_train_photos", "max_val_photos", "eval_max_images"):
         value = getattr(c, name)
         need(name, value is None or value >= 1, "at least 1, or null for all")
-    for name in ("geometry_rate", "augment_rate", "sensor_noise_rate", "lr_cosine_warmup_rate", "exposure_mean"):
+    for name in ("geometry_rate", "augment_rate", "sensor_noise_rate", "uneven_light_rate", "uneven_colour_spread",
+                 "lr_cosine_warmup_rate", "exposure_mean"):
         need(name, 0 <= getattr(c, name) <= 1, "a number in [0, 1]")
     need("seed", 0 <= c.seed < 2**64, "a whole number from 0 to 2^64 - 1")
     need("learning_rate", c.learning_rate > 0, "more than 0")
@@ -169,7 +170,8 @@ def _check_ranges(c: Any) -> None:
     need("loss_weight", all(w >= 0 and math.isfinite(w) for w in c.loss_weight.values()) and any(c.loss_weight.values()),
          "finite weights of 0 or more, one at least above 0")
     for name, upper in (*((f"{parameter}_range", upper) for parameter, upper in CURVE_LIMITS.items()),
-                        ("sensor_shot_range", 1.0), ("sensor_read_range", 1.0), ("sensor_jpeg_range", 100)):
+                        ("sensor_shot_range", 1.0), ("sensor_read_range", 1.0), ("sensor_jpeg_range", 100),
+                        ("uneven_l_range", 1.0), ("uneven_gain_range", 1.0), ("uneven_glare_range", 1.0)):
         need(name, _is_range(getattr(c, name), upper), f"[min, max] with 0 <= min <= max <= {upper}")
     need("colour_gains", len(c.colour_gains) == 2 and min(c.colour_gains) > 0, "two numbers more than 0")
     for name, folders in c.eval_dataset.items():

@@ -97,6 +97,12 @@ class Config:
     sensor_shot_range: list[float] = field(default_factory=lambda: [1e-4, 1e-2])  # shot noise variance per unit of light
     sensor_read_range: list[float] = field(default_factory=lambda: [1e-6, 1e-3])  # read noise variance
     sensor_jpeg_range: list[int] = field(default_factory=lambda: [60, 95])        # JPEG quality after the noise
+    uneven_light_rate: float = 0.0                  # share of photos whose light varies over the picture; 0: published recipe
+    uneven_l_range: list[float] = field(default_factory=lambda: [0.35, 0.95])     # their dark parts' loss of light
+    uneven_gain_range: list[float] = field(default_factory=lambda: [0.93, 1.0])   # light that their bright parts keep
+    uneven_colour_spread: float = 0.04              # how far the colours of their two lights lie from white, logarithm of the
+    #                                                 gains of red and blue; 0: white
+    uneven_glare_range: list[float] = field(default_factory=lambda: [0.0, 0.03])  # share of the light scattered by the lens
 
     # --- optimisation ---
     epochs: int = 300                               # passes over the training photos
@@ -147,7 +153,7 @@ class Config:
             "alpha_range": [1e-4, 0.05], "alpha_distribution": "root",
             "k_range": [0.0, 0.3], "l_range": [0.0, 0.9], "l_distribution": "uniform", "augment_rate": 0.02,
             "sensor_noise_rate": 1.0, "sensor_noise_where": "dark", "sensor_shot_range": [1e-5, 1e-3],
-            "sensor_read_range": [1e-7, 1e-4], "sensor_jpeg_range": [85, 98],
+            "sensor_read_range": [1e-7, 1e-4], "sensor_jpeg_range": [85, 98], "uneven_light_rate": 0.75,
             "optimizer": "muon", "learning_rate": 6e-4, "learning_rate_min": 1e-5, "lr_cosine_cycles": 1, "ema_decay": 0.99,
             "loss_weight": {"mae": 1.0, "sat": 1.0, "lpips": 0.1, "chroma": 1.0, "ssim": 0.5, "detail": 4.0,
                             "seams": 0.75},

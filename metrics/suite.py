@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from exp_config.pyiqa_access import PyiqaUnavailable
-from metrics import gtmean, iqa, psnr, ssim
+from metrics import gtmean, iqa, loe, psnr, ssim
 from metrics.pictures import Picture, check_pair, check_picture
 
 
@@ -20,6 +20,7 @@ class MetricInfo:
     definition: str
     higher_is_better: bool
     needs_reference: bool
+    needs_source: bool = False  # the picture that the output was made from
 
 
 METRICS: dict[str, MetricInfo] = {
@@ -34,6 +35,7 @@ METRICS: dict[str, MetricInfo] = {
         MetricInfo("niqe", iqa.DEFINITIONS["niqe"], higher_is_better=False, needs_reference=False),
         MetricInfo("piqe", iqa.DEFINITIONS["piqe"], higher_is_better=False, needs_reference=False),
         MetricInfo("brisque", iqa.DEFINITIONS["brisque"], higher_is_better=False, needs_reference=False),
+        MetricInfo("loe", loe.DEFINITION, higher_is_better=False, needs_reference=False, needs_source=True),
     )
 }
 PAIRED = tuple(METRICS)                                                            # a set with references
@@ -44,6 +46,7 @@ FUNCTIONS: dict[str, Callable[[Picture, Picture], float]] = {
     "ssim_3x3": ssim.ssim_3x3,
     "psnr_gtmean": gtmean.psnr_gtmean,
     "ssim_gtmean": gtmean.ssim_gtmean,
+    "loe": loe.loe,
 }
 
 
@@ -87,33 +90,34 @@ class MetricSuite:
             else:
                 self.available[name] = METRICS[name]
 
-    def score(self, output: Picture, reference: Picture | None = None) -> Scores:
-        """Score the saved 8-bit picture, uint8 (H, W, 3) RGB, and its reference of the same size where there is one.
+    def score(self, output: Picture, reference: Picture | None = None, source: Picture | None = None) -> Scores:
+        """Score the saved 8-bit picture, uint8 (H, W, 3) RGB, by its reference and by the picture that it was made from, all
+        of one size, where there are these.
 
-        Without a reference the metrics that need one are left out. A metric that cannot judge this very picture (too
+        Without a reference or a source the metrics that need it are left out. A metric that cannot judge this very picture (too
         small, without any structure, too large for the memory) gives nan and a reason; psnr of equal pictures is inf.
         Raises ValueError when the arrays are no such pictures or differ in size.
         """
-        if reference is None:
-            check_picture(output, "output")
-        else:
-            check_pair(output, reference)
+        check_picture(output, "output")
+        for other in (reference, source):
+            if other is not None:
+                check_pair(output, other)
         scores = Scores()
         for name, info in self.available.items():
-            if info.needs_reference and reference is None:
+            if (info.needs_reference and reference is None) or (info.needs_source and source is None):
                 continue
             try:
-                scores[name] = self._value(name, output, reference)
+                scores[name] = self._value(name, output, source if info.needs_source else reference)
             except Exception as error:  # one metric's failure must not end an evaluation; it is reported
                 scores[name], scores.reasons[name] = math.nan, f"{type(error).__name__}: {error}"
         return scores
 
-    def _value(self, name: str, output: Picture, reference: Picture | None) -> float:
+    def _value(self, name: str, output: Picture, other: Picture | None) -> float:
         if name in self._networks:
-            value = self._networks[name](output, reference)
+            value = self._networks[name](output, other)
         else:
-            assert reference is not None
-            value = self._functions[name](output, reference)
+            assert other is not None
+            value = self._functions[name](output, other)
         if not math.isfinite(value) and not (value == math.inf and name in ("psnr", "psnr_gtmean")):
             raise ArithmeticError("undefined for this picture (nothing to measure in it)")
         return value

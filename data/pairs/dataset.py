@@ -21,6 +21,7 @@ from data.pairs.geometry import View, decode_for_view, draw_view, take_view
 from data.pairs.photos import PhotoRef
 from data.pairs.randomness import stream, stream_seed
 from data.pairs.sensor_noise import add_sensor_noise, light_lost
+from data.pairs.uneven_light import unevenly_lit
 from exp_config.config import Config
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,10 @@ class Pair(TypedDict):
 
 @dataclass
 class _Sample:
-    """A sample on its way: `names` tells its random streams apart, `rng` is the main one, `pixels` uint8 (H, W, 3)."""
+    """A sample on its way: `names` tells its random streams apart, `rng` is the main one, `pixels` uint8 (H, W, 3).
+
+    `uneven`: the stream of its uneven light; None where the light is even, as the published recipe's always is.
+    """
 
     epoch: int
     image_id: str
@@ -49,6 +53,7 @@ class _Sample:
     rng: np.random.Generator
     view: View
     pixels: np.ndarray
+    uneven: np.random.Generator | None
 
 
 class LowLightPairs(Dataset[Pair]):
@@ -120,15 +125,27 @@ class LowLightPairs(Dataset[Pair]):
                 self._note_broken(image_id, error)
                 index = stream_seed("replacement", *names) % len(self)
             else:
-                return _Sample(epoch, image_id, names, rng, view, pixels)
+                return _Sample(epoch, image_id, names, rng, view, pixels, self._uneven_stream(names))
         raise DataError(f"{MAX_REPLACEMENTS} photos in a row cannot be read: {self._broken_list()}")
+
+    def _uneven_stream(self, names: tuple[int | str, ...]) -> np.random.Generator | None:
+        """Uneven light has its own random stream: the photos that get none are the same at any rate."""
+        rate = self.config.uneven_light_rate
+        if rate <= 0.0:
+            return None
+        rng = stream("uneven", *names)
+        return rng if rng.random() < rate else None
 
     def _darkened(self, sample: _Sample, normal: np.ndarray) -> np.ndarray:
         ranges = ranges_at(self.config, sample.epoch) if self.train else final_ranges(self.config)
+        if sample.uneven is not None:  # with its noise, which comes before the rounding to 8 bits
+            return unevenly_lit(normal, sample.uneven, stream("sensor", *sample.names), ranges, self.config, self.train)
         return darken(normal, draw_curve(sample.rng, ranges, self.config.l_distribution, self.config.alpha_distribution))
 
     def _degraded(self, sample: _Sample, low: np.ndarray, normal: np.ndarray) -> np.ndarray:
         """Sensor noise has its own random stream: the published recipe's numbers stay what they are, whatever its rate."""
+        if sample.uneven is not None:
+            return low
         rate = self.config.sensor_noise_rate
         if rate > 0.0 and self.config.sensor_noise_where == "dark":
             rate *= light_lost(low, normal)

@@ -32,10 +32,15 @@ LINEAR_LIGHT = to_linear(np.arange(256) / 255.0).astype(np.float32)  # of every 
 
 def add_sensor_noise(x: np.ndarray, rng: np.random.Generator, config: Config) -> np.ndarray:
     """A dark photo as a sensor and a JPEG file would give it, uint8 (3, H, W) in and out."""
+    return noisy_file(LINEAR_LIGHT[x], rng, config)
+
+
+def noisy_file(light: np.ndarray, rng: np.random.Generator, config: Config) -> np.ndarray:
+    """Linear light in [0, 1], float32 (3, H, W), as a sensor and a JPEG file would give it, uint8 (3, H, W)."""
     shot = log_uniform(rng, *config.sensor_shot_range)
     read = log_uniform(rng, *config.sensor_read_range)
     quality = int(rng.integers(config.sensor_jpeg_range[0], config.sensor_jpeg_range[1] + 1))
-    noisy = noisy_light(LINEAR_LIGHT[x], rng, shot, read)
+    noisy = noisy_light(light, rng, shot, read)
     levels = np.floor(255.0 * to_srgb(np.clip(noisy, 0.0, 1.0)) + 0.5).astype(np.uint8)
     return through_jpeg(levels, quality)
 

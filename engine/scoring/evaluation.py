@@ -171,10 +171,11 @@ class PictureScorer:
             write_photo(target, Photo(output, icc_profile=None if dark.gray else dark.icc_profile))
         except PhotoError as error:
             raise PhotoError(f"{target} {error}") from None
-        measured = self.suite.score(output, reference)
+        source = to_8_bit(dark.pixels)
+        measured = self.suite.score(output, reference, source)
         scores.output, scores.gaps = _numbers(measured), dict(measured.reasons)
         if self.score_inputs:
-            scores.input = _numbers(self.suite.score(to_8_bit(dark.pixels), reference))
+            scores.input = _numbers(self.suite.score(source, reference))
 
 
 def _numbers(scores: Scores) -> dict[str, float]:

@@ -15,7 +15,8 @@ from engine.scoring.extremes import best_and_worst
 from engine.scoring.scores import SetScores
 from metrics.suite import METRICS
 
-PLACES = {name: 2 if name.startswith("psnr") or name in ("niqe", "piqe", "brisque") else 4 for name in METRICS}
+PLACES = {name: 0 if name == "loe" else 2 if name.startswith("psnr") or name in ("niqe", "piqe", "brisque") else 4
+          for name in METRICS}
 
 
 def write_set(result: SetScores, folder: Path, pictures: Path, settings: Mapping[str, Any]) -> None:

@@ -16,9 +16,9 @@ def suite(metric_weights):
 
 
 def test_every_metric_has_its_definition_and_direction():
-    names = ["psnr", "ssim", "ssim_3x3", "psnr_gtmean", "ssim_gtmean", "lpips", "niqe", "piqe", "brisque"]
+    names = ["psnr", "ssim", "ssim_3x3", "psnr_gtmean", "ssim_gtmean", "lpips", "niqe", "piqe", "brisque", "loe"]
     assert list(METRICS) == list(PAIRED) == names
-    assert list(UNPAIRED) == ["niqe", "piqe", "brisque"]
+    assert list(UNPAIRED) == ["niqe", "piqe", "brisque", "loe"]
     assert {name for name, info in METRICS.items() if info.higher_is_better} == set(names[:5])
     assert all(info.name == name and len(info.definition) > 20 for name, info in METRICS.items())
 
@@ -32,10 +32,11 @@ def test_names_and_order(suite):
 
 def test_paired_and_unpaired_scores(suite, make_photo):
     photo = make_photo(100, 120)
-    paired, unpaired = suite.score(photo, photo), suite.score(photo)
+    paired, unpaired = suite.score(photo, photo, photo // 2), suite.score(photo, source=photo // 2)
     assert list(paired) == list(PAIRED) and list(unpaired) == list(UNPAIRED)
     assert paired["psnr"] == math.inf and paired["lpips"] == 0 and paired.reasons == {}
     assert {name: paired[name] for name in UNPAIRED} == dict(unpaired)
+    assert "loe" not in suite.score(photo, photo) and "loe" not in suite.score(photo)
 
 
 def test_scores_stay_the_same_whatever_was_scored_before(suite, make_photo):
@@ -48,7 +49,7 @@ def test_scores_stay_the_same_whatever_was_scored_before(suite, make_photo):
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_flat_pictures_end_nothing(suite, level):
     flat = np.full((97, 97, 3), level, np.uint8)
-    scores = suite.score(flat, flat)
+    scores = suite.score(flat, flat, flat)
     assert list(scores) == list(PAIRED)
     assert math.isnan(scores["niqe"]) and math.isnan(scores["brisque"])
     assert set(scores.reasons) == {name for name, value in scores.items() if math.isnan(value)}
@@ -61,7 +62,7 @@ def test_pictures_too_small_for_some_metrics(suite, make_photo):
     assert set(scores.reasons) == {"niqe"} and math.isnan(scores["niqe"])
     assert "at least 96 pixels, found 120x95" in scores.reasons["niqe"]
     tiny = suite.score(photo[:1, :1], photo[:1, :1])
-    assert set(tiny.reasons) == set(PAIRED) - {"psnr", "psnr_gtmean"}
+    assert set(tiny.reasons) == set(PAIRED) - {"psnr", "psnr_gtmean", "loe"}
 
 
 def test_other_arrays_are_the_callers_error(suite, make_photo):

@@ -134,5 +134,5 @@ def test_reference_metrics_need_no_pyiqa(monkeypatch, make_pair):
     from metrics.suite import FUNCTIONS, MetricSuite
 
     monkeypatch.setitem(sys.modules, "pyiqa", None)  # an import would now fail
-    scores = MetricSuite(FUNCTIONS).score(*make_pair(20, 20))
+    scores = MetricSuite(FUNCTIONS).score(*make_pair(20, 20), make_pair(20, 20)[0])
     assert list(scores) == list(FUNCTIONS) and not scores.reasons

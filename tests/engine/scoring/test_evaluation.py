@@ -215,8 +215,8 @@ def test_missing_and_undefined_metrics_are_reported_and_the_others_run(make_set,
             self.available.pop("ssim")
             self.missing["ssim"] = "the file /weights/ssim.pth is absent"
 
-        def score(self, output, reference=None):
-            scores = super().score(output, reference)
+        def score(self, output, reference=None, source=None):
+            scores = super().score(output, reference, source)
             if output.shape[1] == 20:
                 scores["psnr"], scores.reasons["psnr"] = float("nan"), "too small"
             return scores
@@ -256,7 +256,7 @@ def test_unpaired_sets_have_no_reference_column(make_set, tmp_path, monkeypatch)
         def __post_init__(self):
             self.available, self.missing = {}, {}
 
-        def score(self, output, reference=None):
+        def score(self, output, reference=None, source=None):
             assert reference is None
             scores = evaluation.Scores()
             scores["piqe"] = float(output.std())

@@ -1,0 +1,63 @@
+"""What the benchmarks measure of pictures: bright and dark parts, hue; and their tables, end to end."""
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.colour import SECTORS, hue_errors, hue_table
+from benchmarks.uneven_light import light_measures, shrunk
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def gray(*levels):
+    return np.array(levels, np.uint8)[None, :, None].repeat(3, axis=2)
+
+
+def test_bright_and_dark_parts_are_those_of_the_input():
+    measured = light_measures(gray(255, 102, 51, 204), gray(204, 153, 0, 25))
+    assert measured["bright"] == pytest.approx((0.2 - 0.2) / 2, abs=1e-9)
+    assert measured["dark"] == pytest.approx((0.2 + 0.8) / 2, abs=1e-9)
+    assert measured["blown"] == 25.0
+    nothing = light_measures(gray(255), gray(100))
+    assert math.isnan(nothing["bright"]) and math.isnan(nothing["dark"]) and nothing["blown"] == 100.0
+
+
+def test_shrunk_keeps_small_photos_and_proportions(make_photo):
+    photo = make_photo(80, 120)
+    assert shrunk(photo, None) is photo and shrunk(photo, 0.01) is photo
+    assert shrunk(photo, 0.0024).shape == (40, 60, 3)
+    assert shrunk(photo, 0.0024).mean() == pytest.approx(photo.mean(), abs=0.5)
+
+
+def test_hue_errors_by_sector():
+    """CIELAB hues of sRGB (CIE 15): red 40.0 degrees, yellow 102.9, green 136.0, blue 306.3; gray does not count."""
+    red, yellow, green, blue, grey = (255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
+    reference = np.array([[red, yellow, green, blue, grey]], np.uint8)
+    assert (hue_errors(reference, reference)[:, 1:] == 0).all()
+    sums = hue_errors(np.array([[yellow, red, green, red, red]], np.uint8), reference)
+    assert sums[:, 0].tolist() == [1, 1, 1, 0, 0, 1] and len(SECTORS) == 6
+    np.testing.assert_allclose(sums[:, 1], [62.85, -62.85, 0, 0, 0, 93.7], atol=0.2)
+    np.testing.assert_allclose(sums[:, 2], [62.85, 62.85, 0, 0, 0, 93.7], atol=0.2)
+    rows = hue_table([sums, 2 * sums]).splitlines()
+    assert len(rows) == 2 + len(SECTORS) and rows[2] == f"| {SECTORS[0]} | 25.0 % | 62.8 (+62.8) | 62.8 (+62.8) |"
+    assert rows[5] == f"| {SECTORS[3]} | 0.0 % |  |  |"
+
+
+def test_the_tables_are_printed_for_a_folder(tmp_path, make_photo):
+    for folder in ("low", "high"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(make_photo(40, 48) // (8 if folder == "low" else 1)).save(tmp_path / folder / "1.png")
+    for command, wanted in ((["uneven_light", "--input", "low", "--megapixels", "0.001"], "bright | dark | blown | loe |"),
+                            (["colour", "--low", "low", "--high", "high", "--steps", "1"], "| hue of the reference |")):
+        result = subprocess.run([sys.executable, "-m", f"benchmarks.{command[0]}", "--device", "cpu",
+                                 *(str(tmp_path / part) if part in ("low", "high") else part for part in command[1:])],
+                                cwd=PROJECT, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        assert wanted in result.stdout and "nan" not in result.stdout
