@@ -111,11 +111,14 @@ def run(args: argparse.Namespace) -> int:
 
     from engine.enhancing.enhancer import load_enhancer  # brings torch, which takes seconds: the paths are right by now
 
-    enhancer = load_enhancer(args.config_path, args.weights_path, args.device, **look_of(args))
+    look = look_of(args)
+    if (args.benchmark or args.target_path) and look["max_working_megapixels"] is None:
+        look["max_working_megapixels"] = 0.0  # scores are of the network's own work, unless asked otherwise
+    enhancer = load_enhancer(args.config_path, args.weights_path, args.device, **look)
     if args.check_gpu_mem:
         from engine.enhancing.memory_check import memory_report
 
-        print(memory_report(enhancer.model, enhancer))
+        print(memory_report(enhancer.model, enhancer, enhancer.settings.max_working_megapixels))
     if args.export_onnx:
         from engine.enhancing.export import export_onnx
 

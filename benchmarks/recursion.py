@@ -23,7 +23,8 @@ from tqdm import tqdm
 from data.benchmarks import pair_by_name
 from data.files.images import read_photo, to_8_bit
 from engine.device import choose_device
-from engine.enhancing.enhancement import add_border, cut_border, to_array, to_batch
+from engine.enhancing.enhancement import add_border, cut_border
+from engine.enhancing.pictures import to_array, to_batch
 from exp_config import PROJECT_ROOT
 from metrics.psnr import psnr
 from metrics.ssim import ssim

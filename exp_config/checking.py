@@ -147,13 +147,13 @@ def _check_ranges(c: Any) -> None:
                  "gradient_accumulation_steps", "lr_cosine_cycles", "save_every", "log_every"):
         need(name, getattr(c, name) >= 1, "at least 1")
     for name in ("hvr_t", "hvr_c", "hvr_n_supervision", "hvr_n_progressive", "num_workers", "save_every_steps",
-                 "learning_rate_min", "inference_border", "max_grad_norm", "hvr_n_sup_factor"):
+                 "learning_rate_min", "inference_border", "inference_megapixels", "max_grad_norm", "hvr_n_sup_factor"):
         need(name, getattr(c, name) >= 0, "0 or more")
     for name in ("max_train_photos", "max_val_photos", "eval_max_images"):
         value = getattr(c, name)
         need(name, value is None or value >= 1, "at least 1, or null for all")
     for name in ("geometry_rate", "augment_rate", "sensor_noise_rate", "uneven_light_rate", "uneven_colour_spread",
-                 "lr_cosine_warmup_rate", "exposure_mean"):
+                 "lr_cosine_warmup_rate", "exposure_mean", "inference_detail"):
         need(name, 0 <= getattr(c, name) <= 1, "a number in [0, 1]")
     need("seed", 0 <= c.seed < 2**64, "a whole number from 0 to 2^64 - 1")
     need("learning_rate", c.learning_rate > 0, "more than 0")

@@ -63,6 +63,8 @@ class Config:
     hvr_n_sup_factor: float = 1.0                   # sampling runs max(int(factor * N), 1) supervision steps
     z_distribution: Literal["normal", "zeros"] = "normal"  # initial latents: normal(0, 1) cut to [-1, 1], or zeros
     inference_border: int = 0                       # mirrored pixels around a photo to be enhanced, cut off again
+    inference_detail: float = 0.0                   # how much of a photo's own fine structure its result has, 0 to 1
+    inference_megapixels: float = 0.0               # larger photos are shown to the network as copies of so many; 0: whole
     normalize_one_to_one: bool = True               # images in [-1, 1] (tanh head); false: [0, 1] (sigmoid head)
 
     # --- photos to learn from ---

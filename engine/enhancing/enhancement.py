@@ -13,34 +13,36 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import math
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from engine.device import autocast_dtype
+from engine.enhancing.detail import fit_detail, guide_of
+from engine.enhancing.pictures import ImageError, Picture, check_picture, put_rows, rows_of, size_of
+from engine.enhancing.sizes import bands, enlarged_rows, shrunk, working_size
+from engine.enhancing.tone import adjusted
 from engine.failures import is_out_of_memory
 from models import HVR
 from models.hvr import mirror
 
-OUT_OF_RANGE = 1e-3   # values in [0, 1] may stick out by so much (rounding of whoever made them); they are clipped
+LIMITS = {"strength": (0, 1), "border": (0, math.inf), "detail": (0, 1), "max_working_megapixels": (0, math.inf),
+          "brightness": (-8, 8), "saturation": (0, 8)}
 
-Picture = TypeVar("Picture", np.ndarray, Tensor)
 logger = logging.getLogger(__name__)
-
-
-class ImageError(ValueError):
-    """A picture that cannot be enhanced: wrong type, shape or values."""
-
 
 class EnhancementError(RuntimeError):
     """The network could not give a picture: memory, or numbers that ran out of range."""
 
 
 def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0, T: int | None = None,
-            C: int | None = None, N: int | None = None, border: int | None = None, precision: str = "auto") -> Picture:
+            C: int | None = None, N: int | None = None, border: int | None = None, precision: str = "auto",
+            detail: float | None = None, max_working_megapixels: float = 0.0, brightness: float = 0.0,
+            saturation: float = 1.0) -> Picture:
     """Enhance a dark picture, on the device of `model`; the result has the kind, type, shape and range of `image`.
 
     image: numpy (H, W, 3) RGB, uint8, uint16 (full range) or float in [0, 1]; or a float tensor (B, 3, H, W) in [0, 1].
@@ -50,31 +52,47 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
     border: mirrored pixels around the picture while it is computed (see `add_border`), 0 or more; None: the model's.
     precision: "fp32", "bf16", "fp16", or "auto": bf16 for 8-bit pictures on a GPU that has it, fp32 otherwise. On a CPU
         16 bits are used where they gain something (see engine.device), else fp32.
+    detail: how much of the picture's own fine structure the result has instead of the network's (see engine.enhancing.detail),
+        0 to 1; None: the model's.
+    max_working_megapixels: a larger picture is shown to the network as a copy of so many; the result has the picture's size
+        all the same, and its sharpness by `detail`. 0: the whole picture.
+    brightness: in stops around the network's own choice; saturation: times the network's (see engine.enhancing.tone).
 
     Raises ImageError naming what was found and expected, EnhancementError when the network fails on this picture,
     DeviceError for an unknown precision.
     """
-    if not 0 <= strength <= 1:
-        raise ImageError(f"strength = {strength!r}; expected a number in [0, 1]")
+    border = model.inference_border if border is None else border
+    detail = model.inference_detail if detail is None else detail
+    _check_settings(strength=strength, border=border, detail=detail, max_working_megapixels=max_working_megapixels,
+                    brightness=brightness, saturation=saturation)
     device = next(model.parameters()).device
     dtype = autocast_dtype(precision, device, eight_bit=isinstance(image, np.ndarray) and image.dtype == np.uint8)
-    border = model.inference_border if border is None else border
-    if border < 0:
-        raise ImageError(f"border = {border}; expected 0 or more pixels")
-    if isinstance(image, Tensor):
-        dark = _check_tensor(image).to(device, torch.float32).clamp(0, 1)
-    elif isinstance(image, np.ndarray):
-        dark = to_batch(image, device)
-    else:
-        raise ImageError(f"an image of type {type(image).__name__}; expected a numpy array or a torch tensor")
+    check_picture(image)
+    size = size_of(image)
+    dark = shrunk(image, working_size(*size, max_working_megapixels), device)  # (B, 3, h, w)
+    guide = guide_of(dark) if detail else None
     x = add_border(model.to_model_range(dark), border)
-    kept = dark if strength < 1 else None
     del dark  # large photos: nothing stays in memory that is not needed
-    output = cut_border(_sample(model, x, dtype, seed, {"T": T, "C": C, "N": N}), border)
-    bright = model.to_unit_range(output).clamp_(0, 1)
-    if kept is not None:
-        bright = torch.lerp(kept, bright, strength)
-    return bright.to(image.device, image.dtype) if isinstance(image, Tensor) else to_array(bright, image.dtype)
+    bright = model.to_unit_range(cut_border(_sample(model, x, dtype, seed, {"T": T, "C": C, "N": N}), border)).clamp_(0, 1)
+    del x
+    own = None if guide is None else fit_detail(guide, bright)
+    result: Any = torch.empty_like(image) if isinstance(image, Tensor) else np.empty_like(image)
+    for top, bottom in bands(*size):
+        photo = rows_of(image, top, bottom, device)
+        picture = enlarged_rows(bright, size, top, bottom)
+        if own is not None:
+            picture = own.apply(picture, photo, size, top, detail)
+        picture = adjusted(picture, brightness, saturation)
+        put_rows(result, top, torch.lerp(photo, picture, strength) if strength < 1 else picture)
+    return result
+
+
+def _check_settings(**settings: float) -> None:
+    """ImageError for one that is out of its bounds, NaN too."""
+    for name, value in settings.items():
+        low, high = LIMITS[name]
+        if not low <= value <= high:
+            raise ImageError(f"{name} = {value!r}; expected {low} or more" + (f", at most {high}" if high < math.inf else ""))
 
 
 def add_border(x: Tensor, pixels: int) -> Tensor:
@@ -89,51 +107,6 @@ def add_border(x: Tensor, pixels: int) -> Tensor:
 def cut_border(x: Tensor, pixels: int) -> Tensor:
     """What `add_border` was given, of (B, C, H, W)."""
     return x[..., pixels: x.shape[-2] - pixels, pixels: x.shape[-1] - pixels]
-
-
-# --- kinds of pictures ---
-
-def _check_tensor(image: Tensor) -> Tensor:
-    if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
-        raise ImageError(f"a tensor of shape {tuple(image.shape)}; expected (B, 3, H, W)")
-    if not image.is_floating_point():
-        raise ImageError(f"a tensor of {image.dtype}; expected floating point in [0, 1] (uint8 pictures go in as numpy arrays)")
-    low, high = (float(v) for v in torch.aminmax(image))
-    _check_range(low, high)
-    return image
-
-
-def to_batch(image: np.ndarray, device: torch.device) -> Tensor:
-    """(H, W, 3) of any supported type -> float32 (1, 3, H, W) in [0, 1] on the device."""
-    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ImageError(f"an array of shape {image.shape}; expected (H, W, 3), RGB (repeat a gray channel three times)")
-    if image.dtype == np.uint16:
-        values = torch.from_numpy(image.astype(np.float32)).to(device).div_(65535)
-    elif image.dtype == np.uint8:
-        values = torch.from_numpy(np.require(image, requirements=["C", "W"])).to(device).float().div_(255)
-    elif np.issubdtype(image.dtype, np.floating):
-        _check_range(float(image.min()), float(image.max()))
-        values = torch.from_numpy(image.astype(np.float32)).to(device).clamp_(0, 1)
-    else:
-        raise ImageError(f"an array of {image.dtype}; expected uint8, uint16, or floating point in [0, 1]")
-    return values.permute(2, 0, 1)[None].contiguous()
-
-
-def to_array(batch: Tensor, dtype: np.dtype) -> np.ndarray:
-    """float32 (1, 3, H, W) in [0, 1] -> (H, W, 3), integers rounded to nearest."""
-    values = batch[0].permute(1, 2, 0)
-    if dtype == np.uint8:
-        return values.mul(255).round_().to(torch.uint8).cpu().contiguous().numpy()
-    pixels = values.cpu().contiguous().numpy()
-    return np.round(pixels * 65535.0).astype(dtype) if dtype == np.uint16 else pixels.astype(dtype)
-
-
-def _check_range(low: float, high: float) -> None:
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise ImageError("the image holds NaN or infinite values")
-    if low < -OUT_OF_RANGE or high > 1 + OUT_OF_RANGE:
-        hint = "; divide 8-bit values by 255" if high > 2 else "; [-1, 1] -> (x + 1) / 2" if low >= -1.01 else ""
-        raise ImageError(f"values from {low:.4g} to {high:.4g}; expected [0, 1]{hint}")
 
 
 # --- the network, within the memory there is ---

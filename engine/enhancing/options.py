@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 from exp_config import PROJECT_ROOT
 
 FORMATS = ("png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp")
-LOOK = ("seed", "z_distribution", "border", "strength", "precision", "hvr_t", "hvr_c", "hvr_n_supervision", "hvr_n_sup_factor")
+LOOK = ("seed", "z_distribution", "border", "strength", "detail", "max_working_megapixels", "brightness", "saturation",
+        "precision", "hvr_t", "hvr_c", "hvr_n_supervision", "hvr_n_sup_factor")
 WRONG_USAGE = 2  # exit status
 
 
@@ -82,6 +83,15 @@ def add_look_options(parser: argparse.ArgumentParser) -> None:
     look = parser.add_argument_group("the result")
     look.add_argument("--strength", type=number(float, 0, 1), default=1.0, metavar="S",
                       help="0: the input, 1: the network's picture, between them a blend")
+    look.add_argument("--brightness", type=number(float, -8, 8), default=0.0, metavar="STOPS",
+                      help="brighter or darker than the network's own choice, 1 for twice the light; white stays white")
+    look.add_argument("--saturation", type=number(float, 0, 8), default=1.0, metavar="S",
+                      help="0: gray, 1: the network's colours, 1.4: stronger ones")
+    look.add_argument("--detail", type=number(float, 0, 1), metavar="D", help="how much of the photo's own fine structure "
+                      "the result has, where the photo has light; 0: what the network paints; default: the config's")
+    look.add_argument("--max_working_megapixels", type=number(float, 0, 178), metavar="M", help="larger photos are shown to "
+                      "the network as copies of so many; the result has the photo's size, and its sharpness by --detail; "
+                      "0: the whole photo; default: the config's, for scoring 0")
     look.add_argument("--seed", type=number(int, 0, 2**31 - 1), default=0, help="of the initial latents")
     look.add_argument("--z_distribution", choices=("normal", "zeros"), help="initial latents: random numbers, as the seed "
                       "says, or zeros, which are their mean and leave no grain of theirs; default: the config's")

@@ -131,7 +131,7 @@ def test_there_are_commands():
     assert {"bash", "pip", "python", "accelerate", "docker", "ACCELERATE_USE_CPU=true"} <= programs
 
 
-@pytest.mark.parametrize("wrong", ["python infer_image.py --input_path x --brightness 2", "python train.py --exp_name nothing",
+@pytest.mark.parametrize("wrong", ["python infer_image.py --input_path x --brighter 2", "python train.py --exp_name nothing",
                                    "accelerate launch --number 2 train.py", "bash missing.sh", "python -m img.missing",
                                    "make all", "pip install -r requirements-none.txt"])
 def test_a_wrong_command_would_be_noticed(wrong, capsys):

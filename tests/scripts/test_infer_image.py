@@ -114,7 +114,9 @@ def test_single_file_with_every_option_of_the_result(run, folder, tmp_path, mode
         (("--strength", "0.5"), {"strength": 0.5}), (("--seed", "9"), {"seed": 9}), (("--hvr_t", "2"), {"T": 2}),
         (("--hvr_c", "3"), {"C": 3}), (("--hvr_n_supervision", "1"), {"N": 1}), (("--hvr_n_sup_factor", "1.9"), {"N": 3}),
         (("--hvr_n_supervision", "0"), {"N": 1}), (("--precision", "bf16"), {"precision": "bf16"}),
-        (("--border", "8"), {"border": 8}),
+        (("--border", "8"), {"border": 8}), (("--brightness", "-0.5"), {"brightness": -0.5}),
+        (("--saturation", "1.4"), {"saturation": 1.4}), (("--detail", "0.7"), {"detail": 0.7}),
+        (("--detail", "1", "--max_working_megapixels", "0.0002"), {"detail": 1, "max_working_megapixels": 0.0002}),
     ):
         status, _, _ = run("--input_path", source, "--output_dir", out, *options)
         assert status == 0
@@ -171,7 +173,9 @@ def test_bad_files_are_named_and_the_rest_is_written(run, folder, tmp_path):
     (["--input_path", PROJECT / "img/samples", "--weights_path", "/none.safetensors"], "no weights file"),
     (["--input_path", "a.jpg", "b.jpg"], "unexpected argument 'b.jpg'; one photo or folder at a time: --input_path PATH"),
     (["--compare", "b.jpg"], "with infer_image.sh both first and the options after them"),
-    (["--brightness", "2"], "unrecognized arguments: --brightness 2"),
+    (["--brighter", "2"], "unrecognized arguments: --brighter 2"),
+    (["--brightness", "9"], "'9'; expected a number from -8 to 8"),
+    (["--detail", "1.5"], "'1.5'; expected a number from 0 to 1"),
     (["--input_path", PROJECT / "img/samples", "--output_dir", "/no/a.JPG"], "is named like a photo; it must be a folder"),
     (["--target_path", "/x"], "--target_path needs --input_path"),
     (["--input_path", PROJECT / "img/samples/rocket.jpg", "--target_path", PROJECT / "img"], "rocket.jpg is a file; with"),
@@ -194,7 +198,10 @@ def test_wrong_usage_is_one_line_and_status_2(run, options, message):
 def test_memory_check(run):
     status, said, _ = run("--check_gpu_mem")
     assert status == 0
-    assert "parameters" in said and "per megapixel:" in said and "24 megapixels" in said
+    assert "parameters" in said and "per megapixel:" in said and "24 megapixels" in said and "computed at" not in said
+    status, said, _ = run("--check_gpu_mem", "--max_working_megapixels", "0.02")
+    assert status == 0 and "larger photos are computed at 0.02 megapixels" in said
+    assert "200x200 photo" in said and "283x283 photo" in said
 
 
 def test_scoring_is_handed_to_the_evaluation(run, folder, tmp_path, monkeypatch, model):
@@ -290,7 +297,8 @@ def test_help_is_quick_and_needs_no_torch():
     assert done.returncode == 0 and min(seconds) < 1
     assert "torch" not in done.stderr and "numpy" not in done.stderr
     for option in ("--config_path", "--weights_path", "--input_path", "--output_dir", "--device", "--check_gpu_mem",
-                   "--hvr_t", "--hvr_c", "--hvr_n_supervision", "--hvr_n_sup_factor", "--z_distribution", "--border"):
+                   "--hvr_t", "--hvr_c", "--hvr_n_supervision", "--hvr_n_sup_factor", "--z_distribution", "--border",
+                   "--detail", "--max_working_megapixels", "--brightness", "--saturation"):
         assert option in done.stdout
 
 

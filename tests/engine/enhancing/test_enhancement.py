@@ -7,7 +7,12 @@ import torch
 
 import engine.enhancing.enhancement
 from engine.device import DeviceError
-from engine.enhancing.enhancement import EnhancementError, ImageError, add_border, cut_border, enhance
+from engine.enhancing import sizes
+from engine.enhancing.detail import fit_detail, guide_of
+from engine.enhancing.enhancement import EnhancementError, add_border, cut_border, enhance
+from engine.enhancing.pictures import ImageError
+from engine.enhancing.sizes import enlarged_rows, shrunk
+from engine.enhancing.tone import adjusted
 from exp_config import Config
 from models import HVR
 
@@ -43,6 +48,70 @@ def test_equals_the_model_called_by_hand(model, photo):
     x = torch.from_numpy(photo).permute(2, 0, 1)[None] / 255
     wanted = model.to_unit_range(model.sample(model.to_model_range(x), T=1, C=2, N=1, seeds=7)[1])
     torch.testing.assert_close(enhance(model, x, seed=7, T=1, C=2, N=1), wanted, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("options", [{}, {"strength": 0.4}, {"max_working_megapixels": 2, "detail": 0}])
+def test_without_detail_the_whole_photo_is_the_networks_picture_bit_for_bit(model, photo, kind, options):
+    top = {np.uint8: 255, np.uint16: 65535, np.float32: 1}[kind]
+    image = (photo / 255 * top).astype(kind)
+    x = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None] / top
+    wide = add_border(model.to_model_range(x), 4)
+    bright = model.to_unit_range(cut_border(model.sample(wide, seeds=3)[1], 4)).clamp(0, 1)
+    if "strength" in options:
+        bright = torch.lerp(x, bright, 0.4)
+    values = bright[0].permute(1, 2, 0)
+    wanted = values.mul(255).round().byte().numpy() if kind == np.uint8 else values.numpy()
+    wanted = np.round(wanted * 65535.0).astype(kind) if kind == np.uint16 else wanted
+    found = enhance(model, image, seed=3, border=4, **options)
+    assert found.dtype == kind
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("detail", [0.0, 0.6])
+def test_a_smaller_working_size_is_the_networks_picture_of_a_copy(model, photo, detail):
+    image = photo / np.float32(255)
+    settings = {"detail": detail, "max_working_megapixels": 200e-6, "border": 2, "brightness": 0.5, "saturation": 1.3}
+    small = shrunk(image, (11, 17), torch.device("cpu"))
+    assert 11 * 17 <= 200
+    bright = enhance(model, small, border=2)
+    picture = enlarged_rows(bright, (21, 34), 0, 21)
+    if detail:
+        whole = torch.from_numpy(image).permute(2, 0, 1)[None]
+        picture = fit_detail(guide_of(small), bright).apply(picture, whole, (21, 34), 0, detail)
+    wanted = adjusted(picture, 0.5, 1.3)[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(enhance(model, image, **settings), wanted, atol=1e-5)
+
+
+def test_bands_batches_and_kinds_agree(model, make_photo, monkeypatch):
+    photos = [make_photo(40, 30, seed) for seed in (0, 1)]
+    settings = {"detail": 1.0, "max_working_megapixels": 500e-6, "brightness": 0.3, "strength": 0.9}
+    wanted = [enhance(model, photo / np.float32(255), **settings) for photo in photos]
+    batch = torch.stack([torch.from_numpy(photo).permute(2, 0, 1) / 255 for photo in photos])
+    for pixels in (1, 100, 10**6):
+        monkeypatch.setattr(sizes, "BAND_PIXELS", pixels)
+        together = enhance(model, batch, **settings).permute(0, 2, 3, 1).numpy()
+        np.testing.assert_allclose(together, wanted, atol=1e-5)
+        eight = enhance(model, photos[1], **settings)
+        assert np.abs(eight / 255 - wanted[1]).max() < 0.51 / 255
+
+
+def test_detail_is_the_models_unless_given(model, photo, monkeypatch):
+    bare, own = enhance(model, photo), enhance(model, photo, detail=1)
+    assert (bare != own).any() and HVR.from_config(Config(inference_detail=0.5)).inference_detail == 0.5
+    monkeypatch.setattr(model, "inference_detail", 1.0)
+    np.testing.assert_array_equal(enhance(model, photo), own)
+    np.testing.assert_array_equal(enhance(model, photo, detail=0), bare)
+
+
+def test_gradients_of_16_bits_stay_smooth_through_everything(model, monkeypatch):
+    monkeypatch.setattr(HVR, "sample", lambda self, x, **_: (None, ((x + 1) / 2) ** 0.5 * 2 - 1))
+    ramp = np.linspace(12000, 16000, 900).astype(np.uint16)                # 4 values a pixel; 8 bits have steps of 257
+    image = np.broadcast_to(ramp[None, :, None], (64, 900, 3))
+    out = enhance(model, image, detail=1, max_working_megapixels=0.01, brightness=0.5, saturation=1.2)
+    assert out.dtype == np.uint16
+    steps = np.diff(out[:, 100:-100].astype(int), axis=1)
+    assert steps.min() >= 0 and 0 < steps.max() < 20
 
 
 @pytest.mark.parametrize("side", [5, 8, 9])
@@ -121,8 +190,11 @@ def test_unfit_images_are_named(model, image, message):
 def test_unfit_settings_are_named(model, photo):
     with pytest.raises(ImageError, match="strength = 1.5"):
         enhance(model, photo, strength=1.5)
-    with pytest.raises(ImageError, match="border = -1"):
+    with pytest.raises(ImageError, match="border = -1; expected 0 or more"):
         enhance(model, photo, border=-1)
+    for name, value in (("detail", 1.1), ("max_working_megapixels", -1), ("brightness", 9), ("saturation", float("nan"))):
+        with pytest.raises(ImageError, match=f"{name} = {value}"):
+            enhance(model, photo, **{name: value})
     with pytest.raises(DeviceError, match="fp64.*auto, fp32, bf16, fp16"):
         enhance(model, photo, precision="fp64")
     with pytest.raises(ValueError, match="0 or more"):

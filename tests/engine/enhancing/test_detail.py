@@ -1,0 +1,125 @@
+"""The photo's own detail in the network's picture: edges, flat parts, gradients, darkness, bands and batches."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from engine.enhancing.detail import fit_detail, guide_of
+from engine.enhancing.sizes import resized
+
+
+def with_detail(dark: Tensor, curve, size=None, amount: float = 1.0) -> Tensor:
+    """The photo through a network that is a tone curve of a copy of it, of `size`, and then given its detail."""
+    whole = tuple(dark.shape[-2:])
+    small = dark if size is None else resized(dark, size)
+    own = fit_detail(guide_of(small), curve(small))
+    picture = curve(small) if size is None else torch.nn.functional.interpolate(curve(small), whole, mode="bilinear")
+    return own.apply(picture, dark, whole, 0, amount)
+
+
+def root(x: Tensor) -> Tensor:
+    return x.clamp(min=0) ** 0.5
+
+
+def step_edge(low: float, high: float, height: int = 96, width: int = 128, place: int = 61) -> Tensor:
+    dark = torch.full((1, 3, height, width), low)
+    dark[..., place:] = high
+    return dark
+
+
+@pytest.mark.parametrize("size", [None, (48, 64), (37, 50), (24, 32)])
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.01, 0.03), (0.05, 0.06), (0.2, 0.25), (0.3, 0.9), (0.5, 0.51)])
+def test_a_step_edge_keeps_its_place_and_has_no_halo(low, high, size):
+    out = with_detail(step_edge(low, high), root, size)[0, :, 48]                     # (3, 128)
+    bottom, top = low**0.5, high**0.5
+    height = top - bottom
+    assert out.min() > bottom - 0.02 * height and out.max() < top + 0.02 * height      # neither dark nor bright fringes
+    middle = (out > (bottom + top) / 2).int()
+    edge = middle.diff(dim=-1).argmax(-1) + 1
+    assert (edge - 61).abs().max() <= (0 if low >= 0.1 else 128 / (2 * (size or (96, 128))[1]))
+    assert (out[:, :30] - bottom).abs().max() < 0.02 * height and (out[:, -30:] - top).abs().max() < 0.02 * height
+
+
+def test_an_edge_of_a_lit_photo_is_as_sharp_as_the_photo_at_any_working_size():
+    dark = step_edge(0.3, 0.6)
+    for size in ((48, 64), (24, 32)):
+        out = with_detail(dark, root, size)[0, 0, 48]
+        assert float(out[61] - out[60]) > 0.95 * (0.6**0.5 - 0.3**0.5)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.03, 0.5, 1.0])
+def test_a_constant_stays_constant(value):
+    dark = torch.full((1, 3, 40, 50), value)
+    for size in (None, (13, 17)):
+        torch.testing.assert_close(with_detail(dark, root, size), root(dark), atol=1e-5, rtol=0)
+
+
+def test_texture_that_the_network_lost_is_the_photos_again_where_there_is_light():
+    y, x = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
+    texture = 0.02 * torch.sin(2.0 * x) * torch.sin(1.7 * y)
+    for light, kept in ((0.4, True), (0.01, False)):
+        dark = (light + texture.clamp(-light, None) * (light / 0.4)).expand(1, 3, -1, -1)
+        smooth = root(torch.nn.functional.avg_pool2d(dark, 9, 1, 4, count_include_pad=False))   # paints no texture
+        slope = root(torch.tensor(light + 0.1)) - root(torch.tensor(light))
+        ramp = 0.1 * x / 96                                                     # something to learn the slope from
+        guide, bright = dark + ramp, smooth + slope * x / 96
+        out = fit_detail(guide_of(guide), bright).apply(bright, guide, (96, 96), 0, 1.0)
+        found = (out - bright)[..., 20:-20, 20:-20].std()
+        assert (found > 0.3 * (root(guide) - bright)[..., 20:-20, 20:-20].std()) == kept
+
+
+def test_next_to_no_light_leaves_the_networks_picture():
+    generator = torch.Generator().manual_seed(0)
+    dark = torch.rand(1, 3, 40, 50, generator=generator) * 0.015
+    bright = torch.rand(1, 3, 40, 50, generator=generator)
+    assert torch.equal(fit_detail(guide_of(dark), bright).apply(bright, dark, (40, 50), 0, 1.0), bright)
+
+
+def test_amounts_lie_between():
+    generator = torch.Generator().manual_seed(1)
+    dark = torch.rand(1, 3, 40, 50, generator=generator)
+    bright = root(dark) * 0.9 + 0.05 * torch.rand(1, 3, 40, 50, generator=generator)
+    own = fit_detail(guide_of(dark), bright)
+    none, half, all_of_it = (own.apply(bright, dark, (40, 50), 0, amount) for amount in (0.0, 0.5, 1.0))
+    assert torch.equal(none, bright) and not torch.equal(all_of_it, bright)
+    torch.testing.assert_close(half, (none + all_of_it) / 2)
+
+
+def test_bands_and_batches_change_nothing(make_photo):
+    photos = torch.stack([torch.from_numpy(make_photo(50, 70, seed)).permute(2, 0, 1) / 255 for seed in (0, 1)])
+    small = resized(photos, (25, 35))
+    own = fit_detail(guide_of(small), root(small))
+    picture = torch.rand(2, 3, 50, 70, generator=torch.Generator().manual_seed(2))
+    whole = own.apply(picture, photos, (50, 70), 0, 1.0)
+    bands = [own.apply(picture[..., top:top + 7, :], photos[..., top:top + 7, :], (50, 70), top, 1.0)
+             for top in range(0, 50, 7)]
+    assert torch.equal(torch.cat(bands, -2), whole)
+    alone = fit_detail(guide_of(small[1:]), root(small[1:])).apply(picture[1:], photos[1:], (50, 70), 0, 1.0)
+    torch.testing.assert_close(alone, whole[1:], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("size", [None, (32, 250)])
+def test_gradients_of_16_bits_stay_smooth(size):
+    ramp = (np.linspace(0.25, 0.3, 2000) * 65535).round().astype(np.float32) / 65535   # 13 levels of 8 bits, 3277 of 16
+    dark = torch.from_numpy(ramp).expand(1, 3, 64, -1).contiguous()
+    out = with_detail(dark, root, size)[0, 0, 32, 200:-200].double()
+    steps = out.diff()
+    assert steps.max() < 5e-5 and steps.min() > 0             # 8-bit steps were 0.004; never flat, never back
+    wanted = root(dark)[0, 0, 32, 200:-200].double()
+    assert (out - wanted).abs().max() < 1e-3
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_devices_agree(make_photo):
+    dark = torch.from_numpy(make_photo(101, 87)).permute(2, 0, 1)[None] / 255
+    there, here = with_detail(dark.cuda(), root, (50, 43)).cpu(), with_detail(dark, root, (50, 43))
+    torch.testing.assert_close(there, here, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (2, 3), (9, 1)])
+def test_any_size(size):
+    dark = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    out = with_detail(dark, root)
+    assert out.shape == dark.shape and torch.isfinite(out).all() and out.min() >= 0 and out.max() <= 1
