@@ -26,7 +26,7 @@ RUN python -c "from importlib.metadata import version; print(*(f'{name}=={versio
         > /tmp/requirements/image.txt \
     && python -m pip install --no-cache-dir -r /tmp/requirements/requirements.txt -c /tmp/requirements/image.txt \
     && python -m pip install --no-cache-dir --no-deps -r /tmp/requirements/requirements-metrics.txt \
-    && python -c "import accelerate, cv2, pyiqa, torch, torchvision"
+    && python -c "import accelerate, cv2, imagecodecs, pillow_heif, pyiqa, pyvips, rawpy, tifffile, torch, torchvision"
 
 # A user without rights. The home folder is open to every uid, for: docker run --user "$(id -u):$(id -g)"
 RUN useradd --create-home --non-unique --uid 1000 hvr \

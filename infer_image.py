@@ -22,7 +22,7 @@ from engine.enhancing.options import (
     path,
 )
 
-FILE_OPTIONS = ("output_format", "overwrite", "compare", "contact_sheet")
+FILE_OPTIONS = ("output_format", "quality", "overwrite", "compare", "contact_sheet")
 DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit statuses, beside WRONG_USAGE
 
 
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         check_pair_folders(args.input_path, args.target_path, args.output_dir / args.input_path.resolve().name)
     elif args.input_path:
         plan = plan_job(args.input_path, args.output_dir, output_format=args.output_format, compare=args.compare,
-                        contact_sheet=args.contact_sheet)
+                        contact_sheet=args.contact_sheet, quality=args.quality)
 
     from engine.enhancing.enhancer import load_enhancer  # brings torch, which takes seconds: the paths are right by now
 

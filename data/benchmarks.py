@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.files.folders import normal_form
-from data.pairs.photos import PHOTO_SUFFIXES, DataError, folder_photos
+from data.files.kinds import PHOTO_SUFFIXES
+from data.pairs.photos import DataError, folder_photos
 from exp_config import Config
 
 # A role before a number: "low00690", "normal_00690", "High-12". Longer numbers are compared as text: 007 is not 7.

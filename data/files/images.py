@@ -1,47 +1,41 @@
-"""Photos in and out: upright RGB of the depth that the file holds, and back with its alpha, profile and EXIF.
+"""Photos in and out: upright, of the depth that the file holds, in sRGB values, and back with its colours and metadata.
 
-Pillow decodes; 16-bit colour, which it cuts to 8 bits, is OpenCV's (data/files/sixteen_bit.py).
+Which library does which file: JPEG, PNG, WebP and AVIF data/files/vips.py, TIFF tiff.py, HEIC heif.py, raw files raw.py, BMP
+and JPEG 2000 pillow.py. Each is imported when such a file is met.
 """
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import io
 import itertools
 import logging
 import os
 import re
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageCms
-
-from data.files.exif import read_exif
 from data.files.folders import read_file
+from data.files.kinds import (
+    FORMATS,
+    MAX_MEGAPIXELS,
+    PHOTO_SUFFIXES,
+    READ_FORMATS,
+    is_cut_off,
+    is_photo,
+    kind_of,
+)
 from data.files.photo import INCOMPLETE, Photo, PhotoError, side_by_side, to_8_bit, upright
-from data.files.photo_encoding import EncodingError, encode
 from data.files.signatures import what_it_is
-from data.files.sixteen_bit import PNG_COLOUR_TYPE, PNG_GRAY_ALPHA, check_png, is_sixteen_bit, read_colour, read_gray
 
-__all__ = ["MAX_MEGAPIXELS", "PHOTO_SUFFIXES", "Photo", "PhotoError", "decode_photo", "is_photo", "read_photo", "side_by_side",
-           "silence_decoders", "to_8_bit", "upright", "write_atomically", "write_photo"]
+__all__ = ["FORMATS", "MAX_MEGAPIXELS", "PHOTO_SUFFIXES", "Photo", "PhotoError", "decode_photo", "is_photo", "read_photo",
+           "side_by_side", "silence_decoders", "to_8_bit", "upright", "write_atomically", "write_photo"]
 
-PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")  # compared in lower case
-MAX_MEGAPIXELS = 120.0   # larger files are taken for decompression bombs
-PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+logger = logging.getLogger(__name__)
 _written = itertools.count()           # files so far: makes the names of temporary ones unique
-REDUCED_PAGE = 1                       # TIFF tag 254: the page is a smaller copy of another one
-
-
-def is_photo(path: Path) -> bool:
-    """Whether the name says a photo that can be read; hidden files (`._x.jpg` of a Mac) are none."""
-    return path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".")
 
 
 def read_photo(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Photo:
-    """Decode a picture file. The content decides on the format, not the name.
+    """Decode a picture file. The content decides on the format, not the name. What had to be left out is logged.
 
     Raises PhotoError with the reason: unreadable, not a picture, damaged, animated, too large, of an unsupported kind.
     """
@@ -49,50 +43,78 @@ def read_photo(path: str | Path, max_megapixels: float = MAX_MEGAPIXELS) -> Phot
         data = read_file(Path(path))
     except OSError as error:
         raise PhotoError(f"cannot be read: {error.strerror or error}") from None
-    return decode_photo(data, max_megapixels)
+    photo = decode_photo(data, max_megapixels)
+    for note in photo.notes:
+        logger.warning("%s: %s", path, note)
+    return photo
 
 
 def decode_photo(data: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> Photo:
     """The picture in the bytes of a file; see `read_photo`."""
+    from data.files.colour import to_srgb
+
     if not data:
         raise PhotoError("the file is empty")
+    kind = kind_of(data)
+    if kind is None:
+        found = what_it_is(data)
+        raise PhotoError(f"it is {found}; read are {READ_FORMATS}" if found else
+                         f"not a picture in a known format ({READ_FORMATS}), or its header is damaged")
     try:
-        with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
-            _check_header(image, max_megapixels)
-            return (_decode_sixteen_bit if is_sixteen_bit(image) else _decode_eight_bit)(image, data)
+        return to_srgb(_decode(data, kind, max_megapixels))
     except PhotoError:
         raise
-    except Image.DecompressionBombError:
-        raise PhotoError(f"its header announces more pixels than a photo has; the limit is {max_megapixels:.10g} "
-                         "megapixels (--max_megapixels)") from None
-    except Image.UnidentifiedImageError:
-        found = what_it_is(data)
-        if found is not None:
-            raise PhotoError(f"it is {found}; read are {', '.join(PILLOW_FORMATS)}") from None
-        raise PhotoError(f"not a picture in a known format ({', '.join(PILLOW_FORMATS)}), of a kind that is not supported "
-                         "(floating-point colours, for one), or its header is damaged") from None
+    except ImportError as error:
+        raise PhotoError(f"{error.name or error} is needed for {kind} files: pip install -r requirements.txt") from None
     except MemoryError:
         raise PhotoError("there is not enough memory to decode it") from None
     except Exception as error:  # decoders raise whatever damaged bytes lead them to, SyntaxError and struct.error too
-        reason = str(error).strip() or type(error).__name__
-        if "truncated" in reason.lower():
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if is_cut_off(data, kind) or re.search("truncated|premature|unexpected end", reason, re.IGNORECASE):
             raise PhotoError(INCOMPLETE) from None
-        raise PhotoError(f"damaged: {re.sub(r'^decoder error -.*', 'its data cannot be decoded', reason)}") from None
+        raise PhotoError(f"damaged: its data cannot be decoded ({reason[:160]})") from None
 
 
-def write_photo(path: str | Path, photo: Photo) -> None:
+def _decode(data: bytes, kind: str, max_megapixels: float) -> Photo:
+    if kind == "TIFF":
+        from data.files.tiff import read_tiff
+
+        return read_tiff(data, max_megapixels)
+    if kind == "HEIC":
+        from data.files.heif import read_heif
+
+        return read_heif(data, max_megapixels)
+    if kind == "RAW":
+        from data.files.raw import develop
+
+        return develop(data, max_megapixels)
+    if kind in ("BMP", "JPEG 2000"):
+        from data.files.pillow import from_pillow
+
+        return from_pillow(data, kind, max_megapixels)
+    from data.files.vips import read_vips
+
+    return read_vips(data, kind, max_megapixels)
+
+
+def write_photo(path: str | Path, photo: Photo, quality: int | None = None) -> None:
     """Encode in the format that the suffix of `path` says and put the file in its place at once: whole or not at all.
 
-    Folders are made. JPEG at quality 95 without colour subsampling; 16 bits stay in PNG and TIFF and are rounded to 8
-    elsewhere; formats without alpha get the picture on white. Raises PhotoError with the reason.
+    Folders are made. `quality`, 1 to 100, is that of formats with loss; see `data.files.encoding.encode`. 16 bits stay in PNG
+    and TIFF (10 of them in HEIC and AVIF) and are rounded to 8 elsewhere; formats without alpha get the picture on white.
+    Raises PhotoError with the reason.
     """
+    from data.files.encoding import encode, fitting
+
     path = Path(path)
+    suffix = path.suffix.lower()
+    photo, notes = fitting(photo, FORMATS.get(suffix, ""))
     try:
-        write_atomically(path, encode(photo, path.suffix.lower()))
-    except EncodingError as error:
-        raise PhotoError(str(error)) from None
+        write_atomically(path, encode(photo, suffix, quality))
     except OSError as error:
         raise PhotoError(f"cannot be written: {error.strerror or error}") from None
+    for note in notes:
+        logger.warning("%s: %s", path, note)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -115,84 +137,8 @@ def silence_decoders() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    from PIL import Image
+
     with contextlib.suppress(AttributeError, OSError):  # where libtiff is linked in, it cannot be reached
         ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
-
-
-# --- decoding ---
-
-def _check_header(image: Image.Image, max_megapixels: float) -> None:
-    width, height = image.size
-    if width * height > max_megapixels * 1e6:
-        raise PhotoError(f"{width}x{height} is {width * height / 1e6:.10g} megapixels; the limit is {max_megapixels:.10g} "
-                         "(--max_megapixels)")
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":  # MPO: a phone's JPEG; what follows the first picture belongs to it
-        if image.format == "TIFF" and _other_pages_are_thumbnails(image, frames):
-            return
-        kind = "pages" if image.format == "TIFF" else "frames"
-        raise PhotoError(f"an animation or a document: {frames} {kind}; expected a single picture")
-    if image.mode in ("I", "F"):
-        raise PhotoError("32 bits per channel are not supported; save it with 8 or 16 bits")
-
-
-def _other_pages_are_thumbnails(image: Image.Image, frames: int) -> bool:
-    reduced = []
-    for page in range(1, frames):
-        image.seek(page)
-        reduced.append(image.tag_v2.get(254, 0) & REDUCED_PAGE)  # type: ignore[attr-defined]
-    image.seek(0)
-    return all(reduced)
-
-
-def _decode_eight_bit(image: Image.Image, data: bytes) -> Photo:
-    image.load()
-    icc_profile = image.info.get("icc_profile")
-    orientation, exif = read_exif(image)
-    dpi = _read_dpi(image)
-    lossless = image.format == "WEBP" and b"VP8L" in data[:64]
-    if image.mode in ("CMYK", "LAB"):
-        image, icc_profile = _to_srgb(image, icc_profile), None
-    gray = image.mode in ("1", "L", "LA", "La")
-    if image.has_transparency_data:
-        rgba = np.asarray(image.convert("RGBA"))
-        pixels, alpha = rgba[..., :3], rgba[..., 3]
-    else:
-        pixels, alpha = np.asarray(image.convert("RGB")), None
-    return _photo(pixels, alpha, orientation, gray=gray, icc_profile=icc_profile, exif=exif, dpi=dpi, lossless=lossless)
-
-
-def _decode_sixteen_bit(image: Image.Image, data: bytes) -> Photo:
-    if image.format == "PNG":
-        check_png(data)
-    image.load()  # Pillow finds out whether the file is whole, and turns TIFF upright, as OpenCV does
-    orientation, exif = read_exif(image)
-    gray = image.mode.startswith("I;16") or (image.format == "PNG" and data[PNG_COLOUR_TYPE] == PNG_GRAY_ALPHA)
-    pixels, alpha = read_gray(image) if image.mode.startswith("I;16") else read_colour(image, data)
-    return _photo(pixels, alpha, orientation, gray=gray, icc_profile=image.info.get("icc_profile"), exif=exif,
-                  dpi=_read_dpi(image))
-
-
-def _photo(pixels: np.ndarray, alpha: np.ndarray | None, orientation: int, **kept) -> Photo:
-    pixels = np.ascontiguousarray(upright(pixels, orientation))
-    return Photo(pixels, None if alpha is None else np.ascontiguousarray(upright(alpha, orientation)), **kept)
-
-
-def _to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
-    """CMYK or Lab -> RGB by the file's profile, or by the plain formula without one."""
-    with contextlib.suppress(ImageCms.PyCMSError, OSError, TypeError):
-        if icc_profile or image.mode == "LAB":
-            source = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile)) if icc_profile else ImageCms.createProfile("LAB")
-            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-            if converted is not None:
-                return converted
-    return image.convert("RGB")
-
-
-def _read_dpi(image: Image.Image) -> tuple[float, float] | None:
-    dpi: Sequence[float] = image.info.get("dpi", ())
-    try:
-        values = tuple(float(v) for v in dpi)
-    except (TypeError, ValueError, ZeroDivisionError):
-        return None
-    return values if len(values) == 2 and all(1 <= v < 1e5 for v in values) else None  # type: ignore[return-value]

@@ -6,22 +6,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.files.kinds import PhotoError
+
+__all__ = ["INCOMPLETE", "LUMA", "Photo", "PhotoError", "full_range", "side_by_side", "to_8_bit", "upright"]
+
+LUMA = np.array([0.299, 0.587, 0.114])   # weights of R, G and B in gray (ITU-R BT.601)
 INCOMPLETE = "damaged: the file is incomplete, its end is missing; copy or download it again"
-
-
-class PhotoError(ValueError):
-    """A file that cannot be read or written as a photo; the message is the reason, without the file's name."""
 
 
 @dataclass(frozen=True)
 class Photo:
     """A photo, upright.
 
-    pixels: (H, W, 3) RGB, uint8 or uint16 (full range); three equal channels where `gray`.
+    pixels: (H, W, 3) RGB, uint8 or uint16 (full range); three equal channels where `gray`. sRGB values, or what a file
+        without a profile holds.
     alpha: (H, W) of the same type, or None. Colour is not multiplied by it.
     gray: the file holds one channel, and so will what is written.
-    icc_profile, exif: blocks to carry over; exif already says orientation 1.
+    icc_profile: of the photo's own colour space, which the result goes back into.
+    exif, xmp, iptc: blocks as they were found; what they say about orientation, size and thumbnail is set right in writing.
     dpi: print resolution. lossless: a WebP file without loss.
+    own_pixels: (H, W, 1 or 3), the values in the space of `icc_profile`, where `pixels` were made from them; None where
+        `pixels` are the file's own values.
+    notes: what had to be left out in reading, for people.
     """
 
     pixels: np.ndarray
@@ -31,6 +37,10 @@ class Photo:
     exif: bytes | None = None
     dpi: tuple[float, float] | None = None
     lossless: bool = False
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    own_pixels: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
 
 def to_8_bit(pixels: np.ndarray) -> np.ndarray:
@@ -38,15 +48,25 @@ def to_8_bit(pixels: np.ndarray) -> np.ndarray:
     return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 
 
+def full_range(values: np.ndarray, bits: int) -> np.ndarray:
+    """Whole numbers of `bits` bits -> uint8 (up to 8 bits) or uint16 (up to 16), to nearest."""
+    top = (1 << bits) - 1
+    if bits in (8, 16):
+        return values.astype(np.uint8 if bits == 8 else np.uint16, copy=False)
+    full, kind = (255, np.uint8) if bits < 8 else (65535, np.uint16)
+    return ((values.astype(np.uint32) * full + top // 2) // top).astype(kind)
+
+
 def side_by_side(left: Photo, right: Photo, longest: float = math.inf) -> Photo:
     """One picture of two of equal size, the second below the first where beside it would be wider than `longest` pixels;
-    metadata of neither, colour profile of the right."""
+    metadata of neither; the right one's colour profile, or sRGB where `pixels` are that."""
     axis = 1 if 2 * left.pixels.shape[1] <= longest else 0
     pixels = np.concatenate([left.pixels, right.pixels], axis)
     alpha = None
     if left.alpha is not None and right.alpha is not None:
         alpha = np.concatenate([left.alpha, right.alpha], axis)
-    return Photo(pixels, alpha, left.gray and right.gray, right.icc_profile, lossless=right.lossless)
+    profile = right.icc_profile if right.own_pixels is None else None
+    return Photo(pixels, alpha, left.gray and right.gray, profile, lossless=right.lossless)
 
 
 def upright(values: np.ndarray, orientation: int) -> np.ndarray:

@@ -13,9 +13,6 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (8, b"AVI ", "an AVI video"), (8, b"WAVE", "a WAV file"), (0, b"\x7fELF", "a program"), (0, b"MZ", "a Windows program"),
     (0, b"SQLite format 3", "a database"), (0, b"\x93NUMPY", "a NumPy array"), (0, b"\x00\x00\x01\x00", "a Windows icon"),
     (0, b"v/1\x01", "an OpenEXR picture"), (0, b"#?RADIANCE", "a Radiance HDR picture"), (0, b"DDS ", "a DDS texture"),
-    (0, b"\xff\x0a", "a JPEG XL picture"), (0, b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
-    (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"), (0, b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
-    (0, b"FUJIFILMCCD-RAW", "a Fujifilm raw file"), (0, b"IIRO", "an Olympus raw file"), (0, b"IIU\0", "a Panasonic raw file"),
 )
 _BRANDS = {"an HEIC picture": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
            "an AVIF picture": (b"avif", b"avis"), "a Canon raw file": (b"crx ",), "a QuickTime video": (b"qt  ",)}

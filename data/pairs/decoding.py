@@ -10,9 +10,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from data.files.folders import read_file
+from data.files.images import PhotoError, decode_photo, to_8_bit
+from data.files.jpeg import whole_jpeg
+from data.files.kinds import kind_of
 from data.pairs.errors import DataError
 
-JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
+JPEG_START = b"\xff\xd8\xff"
+FAST = ("JPEG", "PNG", "WEBP", "BMP")  # what OpenCV decodes; other kinds take the way that enhancing takes
 READ_MODE = getattr(cv2, "IMREAD_COLOR_RGB", cv2.IMREAD_COLOR)  # OpenCV before 4.11 decodes to BGR only
 REDUCTIONS = (8, 4, 2)          # by which a JPEG file can be decoded smaller
 REDUCE_FROM_BYTES = 200_000     # smaller JPEG files decode in milliseconds; looking at their header first would not pay
@@ -56,10 +60,14 @@ class PhotoFile:
     def _decode(self) -> np.ndarray:
         if not self._content:
             raise BrokenPhotoError(f"{self.path} is an empty file")
-        if self.is_jpeg and not _is_complete_jpeg(self._content):  # older OpenCV fills up the rest with grey
-            raise BrokenPhotoError(f"{self.path} is cut off: the end of the JPEG data is missing")
         try:
+            if kind_of(self._content) not in FAST:
+                return to_8_bit(decode_photo(self._content).pixels)
+            if self.is_jpeg:  # older OpenCV fills up missing rows with grey
+                self._content = whole_jpeg(self._content)
             pixels = cv2.imdecode(np.frombuffer(self._content, dtype=np.uint8), READ_MODE)  # 8-bit, upright
+        except PhotoError as error:
+            raise BrokenPhotoError(f"{self.path}: {error}") from None
         except cv2.error as error:
             raise BrokenPhotoError(f"{self.path} cannot be decoded: {_reason(error)}") from None
         if pixels is None:
@@ -84,11 +92,6 @@ class PhotoFile:
         except PILLOW_ERRORS as error:
             raise BrokenPhotoError(f"{self.path} is a damaged JPEG file: {_reason(error)}") from None
         return (width, height) if sideways else (height, width)
-
-
-def _is_complete_jpeg(content: bytes) -> bool:
-    """Whether an end-of-image marker follows the last start of a scan (a thumbnail in the header has one of its own)."""
-    return content.endswith(JPEG_END) or content.rfind(JPEG_END) > content.rfind(JPEG_SCAN)
 
 
 def _reason(error: Exception) -> str:

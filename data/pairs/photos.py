@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.files.folders import walk
+from data.files.kinds import PHOTO_SUFFIXES, is_photo
 from data.pairs.coco import coco_photos
 from data.pairs.errors import EXPECTED_TREE, DataError
 from exp_config.config import PROJECT_ROOT, Config
-
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
 
 class PhotoRef(NamedTuple):
@@ -75,8 +74,8 @@ def folder_photos(folder: Path) -> list[PhotoRef]:
     found = []
     for parent, _, names in walk(folder):
         for name in names:
-            if Path(name).suffix.lower() in PHOTO_SUFFIXES and not name.startswith("."):
-                path = Path(parent, name)
+            path = Path(parent, name)
+            if is_photo(path):
                 found.append(PhotoRef(path.relative_to(folder).as_posix(), path))
     if not found:
         raise DataError(f"no photo in {folder} or its sub-folders; expected files ending in "

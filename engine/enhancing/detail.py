@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.files.photo_encoding import LUMA
+from data.files.photo import LUMA
 from engine.enhancing.sizes import enlarged_rows, resized
 
 SHRINK = 2             # the map is fitted on copies of 1 / SHRINK of the sides: there, the network's picture is as fine

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.files.images import MAX_MEGAPIXELS, Photo, PhotoError, read_photo, side_by_side, write_photo
-from data.files.photo_encoding import longest_side
+from data.files.kinds import longest_side
 from engine.enhancing.enhancement import EnhancementError, ImageError
 from engine.enhancing.job_plan import JobError, Plan, Task
 from engine.enhancing.job_record import JobRecord
@@ -76,7 +76,7 @@ def run_job(plan: Plan, enhance_pixels: EnhancePixels, *, overwrite: bool = Fals
                     continue
                 while writing and (len(writing) == ENCODERS or writing[0][1].done()):
                     _finish(*writing.popleft(), summary, bar)
-                writing.append((task, encoders.submit(_write, task, photo, bright, kept)))
+                writing.append((task, encoders.submit(_write, task, photo, bright, kept, plan.quality)))
         except KeyboardInterrupt:
             summary.interrupted = True
         while writing:
@@ -125,11 +125,11 @@ def _decoded_ahead(tasks: Sequence[Task], max_megapixels: float) -> Iterator[tup
                 decoding.cancel()
 
 
-def _write(task: Task, photo: Photo, bright: Photo, kept: set[Path]) -> None:
+def _write(task: Task, photo: Photo, bright: Photo, kept: set[Path], quality: int | None) -> None:
     if task.output not in kept:
-        write_photo(task.output, bright)
+        write_photo(task.output, bright, quality)
     if task.compare is not None and task.compare not in kept:
-        write_photo(task.compare, side_by_side(photo, bright, longest_side(task.compare.suffix)))
+        write_photo(task.compare, side_by_side(photo, bright, longest_side(task.compare.suffix)), quality)
 
 
 def is_there(path: Path) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.files.folders import walk
-from data.files.images import PHOTO_SUFFIXES, is_photo
+from data.files.kinds import FORMATS, PHOTO_SUFFIXES, is_photo, result_suffix
 
 logger = logging.getLogger(__name__)
 
@@ -36,26 +36,28 @@ class Task:
 @dataclass
 class Plan:
     """`ignored` counts other files by suffix; `unreadable` are folders that could not be looked into, with the reason.
-    `single`: of one photo that was named itself, whose result is always made anew."""
+    `single`: of one photo that was named itself, whose result is always made anew. `quality` is that of `write_photo`."""
 
     tasks: list[Task]
     ignored: Counter[str] = field(default_factory=Counter)
     unreadable: list[tuple[Path, str]] = field(default_factory=list)
     single: bool = False
+    quality: int | None = None
 
 
 def plan_job(input_path: Path, output_dir: Path, *, output_format: str | None = None, compare: bool = False,
-             contact_sheet: Path | None = None) -> Plan:
+             contact_sheet: Path | None = None, quality: int | None = None) -> Plan:
     """The tasks for a photo, or for a folder with all folders below it; outputs keep names and sub-folders.
 
-    output_format: suffix of all outputs without its dot, "png" for example; None: each keeps its own.
+    output_format: suffix of all outputs without its dot, "png" for example; None: each keeps its own, and what is not
+    written in its own format (raw files) gets that of `result_suffix`.
     Raises JobError where there is no input, where an output would lie over an input, or where two photos have one output.
     """
     check_output_dir(output_dir)
     if output_dir.suffix.lower() in PHOTO_SUFFIXES and not output_dir.exists():
         raise JobError(f"--output_dir {output_dir} is named like a photo; it must be a folder: the result gets the name of its "
                        f"photo in it, for example --output_dir {output_dir.parent}")
-    plan = Plan([])
+    plan = Plan([], quality=quality)
     if input_path.is_dir():
         sources = _photos_below(input_path, output_dir, plan)
     elif input_path.is_file():
@@ -65,8 +67,9 @@ def plan_job(input_path: Path, output_dir: Path, *, output_format: str | None = 
         plan.single = True
     else:
         raise JobError(f"no file or folder {input_path} (current folder: {Path.cwd()})")
+    names = set(sources.values())
     for source, name in sources.items():
-        name = name.with_suffix(f".{output_format}") if output_format else name
+        name = name.with_suffix(f".{output_format}") if output_format else _name_of_result(name, names)
         plan.tasks.append(Task(source, output_dir / name, output_dir / COMPARE_FOLDER / name if compare else None))
     _check_targets(plan.tasks)
     if contact_sheet is not None:
@@ -132,6 +135,16 @@ def _photos_below(folder: Path, output_dir: Path, plan: Plan) -> dict[Path, Path
     return {path: path.relative_to(folder) for path in found}
 
 
+def _name_of_result(name: Path, names: set[Path]) -> Path:
+    """That of the photo; a raw file a.nef becomes a.tif, or a.nef.tif where there is another photo a.tif or a.dng."""
+    suffix = result_suffix(name.suffix)
+    if suffix == name.suffix:
+        return name
+    result = name.with_suffix(suffix)
+    others = {other.with_suffix(result_suffix(other.suffix)) for other in names if other != name and other.stem == name.stem}
+    return name.with_name(name.name + suffix) if result in others else result
+
+
 def describe_ignored(ignored: Counter[str]) -> str:
     """For example "3 .heic, 1 .txt"."""
     return ", ".join(f"{count} {suffix}" for suffix, count in ignored.most_common())
@@ -153,8 +166,8 @@ def _check_targets(tasks: Iterable[Task]) -> None:
 
 def _check_contact_sheet(sheet: Path, tasks: Iterable[Task], input_path: Path, output_dir: Path) -> None:
     """It is written over no photo or result, and not where the next run would take it for a photo."""
-    if sheet.suffix.lower() not in PHOTO_SUFFIXES or sheet.is_dir():
-        raise JobError(f"--contact_sheet {sheet}: expected a file name that ends in {', '.join(PHOTO_SUFFIXES)}")
+    if sheet.suffix.lower() not in FORMATS or sheet.is_dir():
+        raise JobError(f"--contact_sheet {sheet}: expected a file name that ends in {', '.join(FORMATS)}")
     photos = [path for task in tasks for path in (task.source, *task.targets())]
     place, identity = sheet.resolve(), _identity(sheet)
     if any(path.resolve() == place or (identity is not None and _identity(path) == identity) for path in photos):

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from data.files.kinds import FORMATS
 from exp_config import PROJECT_ROOT
 
-FORMATS = ("png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp")
 LOOK = ("seed", "z_distribution", "border", "strength", "detail", "max_working_megapixels", "brightness", "saturation",
         "precision", "hvr_t", "hvr_c", "hvr_n_supervision", "hvr_n_sup_factor")
 WRONG_USAGE = 2  # exit status
@@ -67,7 +67,10 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
 def add_file_options(parser: argparse.ArgumentParser) -> None:
     """How results are written."""
     files = parser.add_argument_group("files")
-    files.add_argument("--output_format", choices=FORMATS, help="format of all results; without it each photo keeps its own")
+    files.add_argument("--output_format", choices=[suffix[1:] for suffix in FORMATS], help="format of all results; "
+                       "without it each photo keeps its own, raw files become 16-bit tif")
+    files.add_argument("--quality", type=number(int, 1, 100), metavar="N", help="of jpg, webp, avif and heic results; "
+                       "default: 95, of avif and heic 90")
     files.add_argument("--overwrite", action="store_true", help="make results of a folder anew that are there already "
                        "(that of a single photo is each time)")
     files.add_argument("--compare", action="store_true", help="also write input and output side by side, into "

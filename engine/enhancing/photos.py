@@ -20,7 +20,7 @@ def enhance_photos(plan: Plan, enhancer: Enhancer, input_path: Path, output_dir:
     weights_path: for the record of what made the results. compare: the sheet shows inputs and results side by side.
     Raises JobError, with nothing written, where a file in a result's place is not known as such.
     """
-    record = JobRecord(output_dir, job_settings(input_path, weights_path, **enhancer.record()))
+    record = JobRecord(output_dir, job_settings(input_path, weights_path, quality=plan.quality, **enhancer.record()))
     with logging_redirect_tqdm():
         summary = run_job(plan, enhancer, overwrite=overwrite, max_megapixels=max_megapixels, record=record)
     print(f"{summary}; results in {output_dir}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from data.files.photo_encoding import LUMA
+from data.files.photo import LUMA
 
 ROLL_OFF = 2.0  # how late the gain gives way to white: 1 from the darkest tones on, infinity only at white itself
 

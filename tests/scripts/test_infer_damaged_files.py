@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 import infer_image
-from data.files.images import PHOTO_SUFFIXES, Photo, PhotoError, decode_photo, read_photo
-from data.files.photo_encoding import encode
+from data.files.encoding import encode
+from data.files.images import FORMATS, Photo, PhotoError, decode_photo, read_photo
 from exp_config import Config
 from models import HVR, save_weights
 
@@ -26,7 +26,7 @@ def originals(photo: np.ndarray) -> list[tuple[str, bytes]]:
     exif[0x010F], exif[0x0112], exif[0x8769] = "Maker", 6, {0x829A: 0.5, 0xA002: 26}
     deep, alpha = photo.astype(np.uint16) * 257, photo[..., 0]
     kept = {"exif": exif.tobytes(), "dpi": (72.0, 72.0)}
-    files = [(suffix, encode(Photo(photo, **kept), suffix)) for suffix in PHOTO_SUFFIXES]
+    files = [(suffix, encode(Photo(photo, **kept), suffix)) for suffix in FORMATS]
     files += [(suffix, encode(Photo(photo, alpha), suffix)) for suffix in (".png", ".tif", ".webp")]
     files += [(suffix, encode(Photo(deep, deep[..., 0], **kept), suffix)) for suffix in (".png", ".tif")]
     files += [(suffix, encode(Photo(deep, gray=True), suffix)) for suffix in (".png", ".tif")]
@@ -102,7 +102,7 @@ def test_mutated_files(weights, tmp_path, make_photo, capfd):
     written = [path for path in out.rglob("[!.]*") if path.is_file()]
     assert len(written) == 2 * (MUTATIONS - len(failed))
     for path in written:
-        assert path.suffix in PHOTO_SUFFIXES and read_photo(path).pixels.size > 0
+        assert path.suffix in FORMATS and read_photo(path).pixels.size > 0
     assert status == infer_image.main([*weights, *options, "--input_path", str(source), "--output_dir", str(out)])
     assert f"0 written, {MUTATIONS - len(failed)} skipped" in capfd.readouterr().out
 

@@ -17,7 +17,7 @@ CODE = ("train.py", "infer_image.py", "data", "engine", "exp_config", "losses", 
 OPTIONAL = {"pyiqa", "onnx", "onnxscript", "onnxruntime",  # asked for by name where they are missing
             "triton"}                                        # comes with torch where there are NVIDIA cards
 FOR_PYIQA = {"scipy", "pyyaml", "requests", "huggingface-hub"}  # imported by pyiqa, which is installed without its list
-FOR_SCRIPTS = {"packaging"}                                      # setup_env.sh reads versions with it
+FOR_SCRIPTS = {"packaging", "pyvips-binary"}                     # setup_env.sh reads versions with it; pyvips's library
 
 
 def requirements(name: str) -> dict[str, Requirement]:

@@ -216,7 +216,7 @@ def test_decoding_encoding_and_computing_overlap(folder, tmp_path, monkeypatch):
         waits.append(second_decoded.wait(10))
         return pixels
 
-    def write(path, photo):
+    def write(path, photo, quality):
         waits.append(second_computed.wait(10))
         write_photo(path, photo)
 

@@ -1,0 +1,64 @@
+"""HEIC and HEIF, the files of phones, through pillow-heif (libheif)."""
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+
+from data.files.colour import profile_of_codes
+from data.files.kinds import check_size, is_cut_off
+from data.files.metadata import EXIF_PREFIX, upright_exif
+from data.files.photo import INCOMPLETE, Photo, PhotoError, full_range
+from data.files.vips import from_channels
+
+SPEED = {"preset": "fast"}  # of x265; slower ones take twice the time for files of the same size
+
+
+def read_heif(data: bytes, max_megapixels: float) -> Photo:
+    """The main picture of the file, turned as the file says, in its own colours; 10 and 12 bits become 16.
+
+    Depth maps, gain maps and further pictures stay behind. Raises PhotoError with the reason.
+    """
+    import pillow_heif
+
+    try:
+        image = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False, bgr_mode=False)
+        check_size(*image.size, max_megapixels)
+        info: dict[str, Any] = image.info
+        values = np.asarray(image).reshape(image.size[1], image.size[0], -1)
+    except PhotoError:
+        raise
+    except Exception as error:  # libheif's reasons come as several types
+        raise PhotoError(f"a HEIC file; {INCOMPLETE if is_cut_off(data, 'HEIC') else f'damaged: {error}'}") from None
+    bits = info.get("bit_depth", 8)
+    if values.dtype == np.uint16 and bits in (10, 12):
+        values = full_range(values >> 16 - bits, bits)
+    if image.mode.startswith("RGBa"):
+        top, alpha = np.iinfo(values.dtype).max, values[..., 3:]
+        plain = np.minimum(np.round(values[..., :3] * (top / np.maximum(alpha, 1))), top).astype(values.dtype)
+        values = np.concatenate([plain, alpha], axis=2)
+    codes, exif = info.get("nclx_profile"), info.get("exif")
+    profile = info.get("icc_profile")
+    if not profile and codes:
+        profile = profile_of_codes(int(codes["color_primaries"]), int(codes["transfer_characteristics"]))
+    if exif and not exif.startswith(EXIF_PREFIX):
+        exif = EXIF_PREFIX + exif
+    return from_channels(values, 1, icc_profile=profile, exif=exif or None, xmp=info.get("xmp") or None)
+
+
+def write_heif(values: np.ndarray, photo: Photo, profile: bytes | None, quality: int) -> bytes:
+    """The HEIC file of (H, W, 3 or 4) uint8, or uint16 of which 10 bits stay, with the metadata of `photo`."""
+    import pillow_heif
+
+    height, width, count = values.shape
+    mode = ("RGB" if count == 3 else "RGBA") + (";16" if values.dtype == np.uint16 else "")
+    exif = upright_exif(photo.exif, width, height)
+    file = io.BytesIO()
+    try:
+        pillow_heif.encode(mode, (width, height), np.ascontiguousarray(values).tobytes(), file, quality=quality, chroma=444,
+                           exif=exif.tobytes() if exif else None, xmp=photo.xmp, icc_profile=profile,
+                           icc_profile_type="prof" if profile else "", enc_params=SPEED)
+    except Exception as error:  # as above
+        raise PhotoError(f"HEIC cannot be written: {error}") from None
+    return file.getvalue()

@@ -1,0 +1,38 @@
+"""JPEG files whose end marker is missing: recorders that lose power leave such, and every row may be there."""
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from data.files.kinds import PhotoError, check_size
+from data.files.photo import INCOMPLETE
+
+SCAN, END = b"\xff\xda", b"\xff\xd9"
+FILLERS = (b"", b"\x55" * 64, b"\xaa" * 64)
+
+
+def whole_jpeg(data: bytes, max_megapixels: float = 120.0) -> bytes:
+    """The file, with its end marker where only that is missing. Raises PhotoError where rows are missing.
+
+    A decoder fills up what is missing as if zeros stood there: if other bytes in their place change nothing, then every row is
+    there. A progressive file hides the loss of its finer scans, so one must be whole.
+    """
+    if data.endswith(END) or data.rfind(END) > data.rfind(SCAN):  # a thumbnail in the header has an end marker of its own
+        return data
+    try:
+        shown = [_decode(data + filler + END, max_megapixels) for filler in FILLERS]
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise PhotoError(INCOMPLETE) from None
+    if not all(np.array_equal(shown[0], other) for other in shown[1:]):
+        raise PhotoError(INCOMPLETE)
+    return data + END
+
+
+def _decode(data: bytes, max_megapixels: float) -> np.ndarray:
+    with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+        check_size(*image.size, max_megapixels)
+        if image.info.get("progressive"):
+            raise PhotoError(INCOMPLETE)
+        return np.asarray(image)

@@ -1,0 +1,36 @@
+"""Raw files of cameras through rawpy (LibRaw): the camera's white balance and colours, sRGB, 16 bits."""
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+from data.files.kinds import check_size
+from data.files.metadata import exif_of_tiff
+from data.files.photo import Photo, PhotoError
+
+SRGB_CURVE = (2.4, 12.92)    # power and slope at the dark end, as LibRaw wants them
+
+
+def develop(data: bytes, max_megapixels: float) -> Photo:
+    """The photo of a raw file, upright, (H, W, 3) uint16 in sRGB; not brightened: that is the network's work.
+
+    Raises PhotoError with the reason, for a camera that LibRaw does not know, for one.
+    """
+    import rawpy
+
+    try:
+        with rawpy.imread(io.BytesIO(data)) as raw:
+            check_size(raw.sizes.width, raw.sizes.height, max_megapixels)
+            pixels = raw.postprocess(use_camera_wb=True, no_auto_bright=True, output_bps=16, gamma=SRGB_CURVE,
+                                     output_color=rawpy.ColorSpace.sRGB)
+    except rawpy.LibRawFileUnsupportedError:
+        raise PhotoError("a camera's raw file of a kind that LibRaw does not know (a newer camera, or a damaged header); "
+                         "convert it to DNG") from None
+    except rawpy.LibRawError as error:
+        reason = error.args[0] if error.args else error
+        reason = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else reason
+        raise PhotoError(f"a camera's raw file that LibRaw cannot develop: {reason}") from None
+    if pixels.ndim == 2 or pixels.shape[2] == 1:
+        pixels = np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
+    return Photo(np.ascontiguousarray(pixels[..., :3]), exif=exif_of_tiff(data))
