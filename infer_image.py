@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from engine.enhancing.options import (
     look_of,
     path,
 )
+from engine.program import run_program
 
 FILE_OPTIONS = ("output_format", "quality", "overwrite", "compare", "contact_sheet")
 DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit statuses, beside WRONG_USAGE
@@ -72,9 +72,6 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run with the command line `argv` (default: the program's) and return the exit status."""
     args = parse_arguments(argv)
-    for stream in (sys.stdout, sys.stderr):  # file names may hold bytes that are no text
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(format="%(message)s")
     try:
         from engine.environment import load_env_file
@@ -139,5 +136,4 @@ def run(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # docker stop, SLURM, timeout: as Ctrl-C
-    sys.exit(main())
+    run_program(main)

@@ -6,6 +6,8 @@ import logging
 import sys
 from pathlib import Path
 
+from engine.program import run_program
+
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
 
 
@@ -61,10 +63,10 @@ def main(arguments: list[str]) -> int:
               "(docs/troubleshooting.md has the usual causes)", file=sys.stderr)
         return EXIT_ERROR
     except (Interrupted, KeyboardInterrupt) as error:
-        print(f"stopped: {error}", file=sys.stderr)
+        print(f"stopped: {str(error) or 'by Ctrl-C'}", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_program(lambda: main(sys.argv[1:]))

@@ -22,6 +22,7 @@ from data.files.signatures import what_it_is
 from data.pairs.coco import image_list
 from data.pairs.errors import DataError
 from exp_config import Config, ConfigError, load_config
+from exp_config.streams import open_standard_streams
 
 State = Literal["found", "incomplete", "absent"]
 
@@ -183,8 +184,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print a line for each set; returns the exit status."""
     options = _parse_arguments(arguments)
     logging.basicConfig(format="%(message)s")
-    if hasattr(sys.stdout, "reconfigure"):  # file names may hold bytes that are no text
-        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         findings = check(load_config(options.config_path, options.config_name, options.exp_name), options.names)
     except (ConfigError, DataError) as error:
@@ -201,4 +200,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    open_standard_streams()
     sys.exit(main())

@@ -1,15 +1,19 @@
 """Settings of the surroundings: the project's `.env` file, read into the environment when there is one."""
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import MutableMapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from exp_config import PROJECT_ROOT
 
-_LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
-_UNQUOTED_COMMENT = re.compile(r"\s+#.*$")
+if TYPE_CHECKING:
+    from dotenv.parser import Original
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class EnvironmentFileError(ValueError):
@@ -35,21 +39,24 @@ def load_env_file(path: Path | None = None, environ: MutableMapping[str, str] = 
 
 
 def parse_env(text: str, source: str = ".env") -> dict[str, str]:
-    """`NAME=value` lines -> {name: value}; blank lines, `# comments`, `export ` and quoted values are understood."""
+    """`NAME=value` lines as python-dotenv reads them -> {name: value}; `${..}` in a value is left as it stands.
+
+    Blank lines, `# comments`, `export ` and quoted values are understood. Raises EnvironmentFileError for other lines.
+    """
+    from dotenv.parser import parse_stream  # not dotenv_values: that only logs a line that is no setting
+
     settings: dict[str, str] = {}
-    for number, raw in enumerate(text.splitlines(), start=1):
-        line = raw.strip()
-        if not line or line.startswith("#"):
-            continue
-        match = _LINE.fullmatch(line)
-        if match is None:
-            raise EnvironmentFileError(f"{source}, line {number}: {line!r} is no setting; expected NAME=value")
-        settings[match[1]] = _value(match[2].strip())
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error or (binding.key is not None and not (_NAME.fullmatch(binding.key) and binding.value is not None)):
+            line = next((line.strip() for line in binding.original.string.splitlines() if line.strip()), "")
+            raise EnvironmentFileError(f"{source}, line {_line_of(binding.original)}: {line!r} is no setting; expected "
+                                       "NAME=value")
+        if binding.key is not None and binding.value is not None:
+            settings[binding.key] = binding.value
     return settings
 
 
-def _value(text: str) -> str:
-    quoted = re.fullmatch(r"""(["'])(.*)\1(?:\s+#.*)?""", text)
-    if quoted is not None:
-        return quoted[2]
-    return "" if text.startswith("#") else _UNQUOTED_COMMENT.sub("", text)
+def _line_of(original: Original) -> int:
+    """Number of the line where the setting itself begins, after blank ones."""
+    text = original.string
+    return original.line + text[:len(text) - len(text.lstrip())].count("\n")

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the batch, save, and say how to go on, instead of dying in the middle."""
+"""Ctrl-C, SIGTERM and SIGHUP: finish the batch, save, and say how to go on, instead of dying in the middle."""
 from __future__ import annotations
 
 import os
@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class Interrupted(BaseException):
-    """The run was asked to stop; what it has done is saved. `signal_name` is SIGINT or SIGTERM.
+    """The run was asked to stop; what it has done is saved. `signal_name` is SIGINT, SIGTERM or SIGHUP.
 
     No Exception, like KeyboardInterrupt: who deals with errors in between must not deal with this one.
     """
@@ -21,13 +21,13 @@ class Interrupted(BaseException):
 
 
 class StopRequest:
-    """Within `with StopRequest() as stop:` the first SIGINT or SIGTERM only sets `stop.signal_name`.
+    """Within `with StopRequest() as stop:` the first SIGINT, SIGTERM or SIGHUP only sets `stop.signal_name`.
 
-    In `with stop.at_once():` (work that may be thrown away) it raises Interrupted instead. A second Ctrl-C acts as
-    usual.
+    SIGHUP comes when a terminal or an ssh connection is lost; where it is ignored (nohup) it stays so.
+    In `with stop.at_once():` (work that may be thrown away) it raises Interrupted instead. A second Ctrl-C acts as usual.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
     def __init__(self) -> None:
         self.signal_name: str | None = None
@@ -36,7 +36,9 @@ class StopRequest:
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> StopRequest:
-        self._before = {number: signal.signal(number, self._handle) for number in self.SIGNALS}
+        heard = [number for number in self.SIGNALS
+                 if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) != signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._handle) for number in heard}
         return self
 
     def __exit__(self, *_error: object) -> None:

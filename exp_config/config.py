@@ -128,7 +128,7 @@ class Config:
     # --- loss ---
     loss_weight: dict[str, float] = field(default_factory=lambda: {"mae": 1.0, "sat": 1.0, "lpips": 0.1})  # weight by name
     exposure_mean: float = 0.5                      # target of the losses exposure and exposure_l2
-    lpips_required: bool = False                    # true: missing lpips weights are an error, not a warning
+    lpips_required: bool = True                     # false: a training goes on without a loss lpips that cannot be had here
 
     # --- checkpoints, validation, evaluation, logging ---
     save_every: int = 10                            # epochs between evaluations on eval_dataset
@@ -145,7 +145,7 @@ class Config:
         "short_test": {
             "epochs": 4, "batch_size": 8, "height": 64, "width": 64, "max_train_photos": 256, "max_val_photos": 32,
             "num_workers": 1, "autocast_dtype": "no", "learning_rate": 2e-3, "learning_rate_min": 1e-4,
-            "lr_cosine_cycles": 1, "save_every": 4, "eval_max_images": 2,
+            "lr_cosine_cycles": 1, "save_every": 4, "eval_max_images": 2, "lpips_required": False,
         },
         # Beyond the paper: physically motivated noise on half of the inputs.
         "realistic_noise": {"sensor_noise_rate": 0.5},

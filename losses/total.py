@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from exp_config.pyiqa_access import PyiqaUnavailable
+from exp_config.pyiqa_access import WEIGHT_FILES, PyiqaUnavailable, weights_root
 from losses.color import color_loss
 from losses.detail import detail_loss
 from losses.exposure import exposure_l2_loss, exposure_loss
@@ -102,8 +102,10 @@ class TotalLoss:
             try:
                 self._losses[name] = self._build(name, exposure_mean, device)
             except PyiqaUnavailable as error:
-                if name != "lpips" or lpips_required:
+                if name != "lpips":
                     raise
+                if lpips_required:
+                    raise PyiqaUnavailable(_what_helps(error)) from error
                 self.missing[name] = str(error)
                 logger.warning("training goes on without the lpips loss: %s", error)
             else:
@@ -142,6 +144,15 @@ class TotalLoss:
             quality = QualityLoss(name, device)
             return lambda images: quality(images.unit_prediction, images.unit_target)
         return FUNCTIONS[name]
+
+
+def _what_helps(error: PyiqaUnavailable) -> str:
+    """Of a published loss that cannot be had: without it the weights would not be the paper's."""
+    return (f"the loss lpips that loss_weight asks for cannot be had: {error}\n"
+            "What helps:\n"
+            "  pip install --no-deps -r requirements-metrics.txt          installs pyiqa (non-commercial licence)\n"
+            f"  {' and '.join(WEIGHT_FILES['lpips'])} in {weights_root()}          its weight files, fetched at the first use\n"
+            "  --set lpips_required=false          trains without it: another recipe than the published one")
 
 
 def _precise(image: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from data.overlap.report import write_report
 from data.overlap.study import MARGIN, OverlapError, study, verify
+from exp_config.streams import open_standard_streams
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -48,4 +49,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    open_standard_streams()
     sys.exit(main())

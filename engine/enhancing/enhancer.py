@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from engine.background import interruptible
 from engine.device import choose_device
 from engine.enhancing import enhancement
 from engine.enhancing.settings import Settings
@@ -19,7 +20,7 @@ from models import HVR, load_pretrained
 class Enhancer:
     """Call it with the pixels of a dark picture, uint8 or uint16 (H, W, 3) RGB: those of the enhanced one, of the same kind.
 
-    Raises what `engine.enhancing.enhancement.enhance` raises.
+    Raises what `engine.enhancing.enhancement.enhance` raises; in the main thread, a signal's exception at once.
     """
 
     model: HVR
@@ -33,7 +34,7 @@ class Enhancer:
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         options = self.settings.record()
         del options["z_distribution"]
-        return enhancement.enhance(self.model, pixels, **options)
+        return interruptible(enhancement.enhance, self.model, pixels, **options)
 
     def record(self) -> dict[str, Any]:
         """What decides on a result beside the photo and the weights: the settings, and those of the network."""

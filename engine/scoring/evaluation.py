@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from data.benchmarks import BenchmarkAbsent, BenchmarkError, BenchmarkSet, Pair
 from data.files.images import Photo, PhotoError, read_photo, to_8_bit, write_photo
+from engine.background import interruptible
 from engine.enhancing.folder_job import FORESEEN, EnhancePixels, why_it_failed
 from engine.processes import Processes, all_processes
 from engine.scoring.report import overview_table, write_overview, write_set
@@ -98,7 +99,7 @@ def evaluate(sets: Sequence[BenchmarkSet], enhance_pixels: EnhancePixels, output
         _gather(result, processes)
         folder = output_dir / benchmark.name
         if processes.rank == 0 and result.pictures and not (interrupted and (folder / "summary.json").exists()):
-            _written(unwritten, partial(write_set, result, folder, folder / PICTURES, about))
+            _written(unwritten, partial(write_set, result, folder, None if interrupted else folder / PICTURES, about))
         if interrupted:
             break
     if processes.rank == 0:
@@ -172,10 +173,10 @@ class PictureScorer:
         except PhotoError as error:
             raise PhotoError(f"{target} {error}") from None
         source = to_8_bit(dark.pixels)
-        measured = self.suite.score(output, reference, source)
+        measured = interruptible(self.suite.score, output, reference, source)
         scores.output, scores.gaps = _numbers(measured), dict(measured.reasons)
         if self.score_inputs:
-            scores.input = _numbers(self.suite.score(source, reference))
+            scores.input = _numbers(interruptible(self.suite.score, source, reference))
 
 
 def _numbers(scores: Scores) -> dict[str, float]:

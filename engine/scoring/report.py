@@ -19,15 +19,16 @@ PLACES = {name: 0 if name == "loe" else 2 if name.startswith("psnr") or name in 
           for name in METRICS}
 
 
-def write_set(result: SetScores, folder: Path, pictures: Path, settings: Mapping[str, Any]) -> None:
+def write_set(result: SetScores, folder: Path, pictures: Path | None, settings: Mapping[str, Any]) -> None:
     """Write scores.csv, summary.json, summary.md and best_and_worst.png into `folder`.
 
-    pictures: the folder of the enhanced pictures. Raises OSError or PhotoError.
+    pictures: the folder of the enhanced pictures; None: no best_and_worst.png, which takes seconds.
+    Raises OSError or PhotoError.
     """
     _write_csv(result, folder / "scores.csv")
     _write_json(_summary(result, settings), folder / "summary.json")
     _write_text(_set_page(result, settings), folder / "summary.md")
-    extremes = best_and_worst(result, pictures)
+    extremes = None if pictures is None else best_and_worst(result, pictures)
     if extremes is not None:
         write_photo(folder / "best_and_worst.png", extremes)
 

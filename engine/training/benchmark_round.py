@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from data.benchmarks import benchmark_sets
+from engine.background import interruptible
 from engine.enhancing.enhancement import enhance
 from engine.scoring.evaluation import PICTURES, evaluate
 from exp_config import Config
@@ -32,7 +34,7 @@ def score_benchmarks(config: Config, model: HVR, run: Path, device: torch.device
     training = model.training
     model.eval()
     try:
-        results = evaluate(sets, lambda pixels: enhance(model, pixels), run / FOLDER, device, score_inputs=False,
+        results = evaluate(sets, partial(interruptible, enhance, model), run / FOLDER, device, score_inputs=False,
                            max_images=config.eval_max_images, settings={"run": run.name, "epoch": epoch})
     except Exception as error:
         logger.error("the benchmarks could not be scored: %s: %s", type(error).__name__, error, exc_info=True)

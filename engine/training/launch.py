@@ -1,6 +1,7 @@
 """The processes of a training: started through accelerate, after checking that all those asked for are there."""
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -8,15 +9,26 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    GradientAccumulationPlugin,
+    InitProcessGroupKwargs,
+    TorchDynamoPlugin,
+)
 
 from engine.device import keep_freed_memory, training_precision
 from exp_config import Config
+
+logger = logging.getLogger(__name__)
 
 PROCESS_TIMEOUT = timedelta(minutes=30)  # how long a rank waits for another one before the run ends with an error
 
 LAUNCHERS = ("torchrun", "accelerate", "accelerate-launch")
 LAUNCHER_MODULES = ("torch.distributed.run", "torch.distributed.launch", "accelerate.commands.launch")
+TRUE = ("true", "1", "yes", "y", "on", "t")
+OTHER_WAYS = {"ACCELERATE_USE_DEEPSPEED": "DeepSpeed", "ACCELERATE_USE_FSDP": "FSDP",
+              "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM", "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
+              "ACCELERATE_USE_SAGEMAKER": "SageMaker"}
 TWO_ON_CPU = "ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 train.py ..."
 
 
@@ -27,14 +39,18 @@ class LaunchError(ValueError):
 def start_accelerator(config: Config) -> Accelerator:
     """Join the other processes and choose the device.
 
-    Raises LaunchError for: fewer processes than asked for, a missing GPU, an occupied port, fp16 without a GPU.
+    Raises LaunchError for: fewer processes than asked for, a missing GPU, an occupied port, fp16 without a GPU, a way of
+    sharing the network among GPUs that is not built here.
     """
     _check_gpus(os.environ)
+    check_accelerate_variables(config, os.environ)
     on_cpu = told_to_use_cpu(os.environ) or not (torch.cuda.is_available() or torch.backends.mps.is_available())
     if on_cpu:
         keep_freed_memory()
     try:
-        accelerator = Accelerator(
+        accelerator = Accelerator(  # plugins that say "none": without them accelerate asks its variables
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+            dynamo_plugin=TorchDynamoPlugin(backend="no"),
             mixed_precision=training_precision(config.autocast_dtype, on_cpu),
             kwargs_handlers=[InitProcessGroupKwargs(timeout=PROCESS_TIMEOUT),
                              DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)])
@@ -44,6 +60,26 @@ def start_accelerator(config: Config) -> Accelerator:
     if config.autocast_dtype == "fp16" and accelerator.device.type == "cpu":
         raise LaunchError("autocast_dtype = 'fp16' needs a GPU, found only the CPU; use --set autocast_dtype=bf16 or =no")
     return accelerator
+
+
+def check_accelerate_variables(config: Config, environ: Mapping[str, str]) -> None:
+    """What ACCELERATE_* variables (set by hand, by `accelerate config` or by options of `accelerate launch`) would change.
+
+    The config decides on every number: where a variable asks for something else, one warning says so. Raises LaunchError
+    for those that would train in another way altogether.
+    """
+    for name, option in OTHER_WAYS.items():
+        if environ.get(name, "").lower() in TRUE:
+            raise LaunchError(f"{name}={environ[name]} asks for {option}, which this training does not have (its network has "
+                              f"0.35 million weights): unset {name}, or start without that option of accelerate launch")
+    own = {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": ("gradient_accumulation_steps", str(config.gradient_accumulation_steps)),
+           "ACCELERATE_MIXED_PRECISION": ("autocast_dtype", config.autocast_dtype),
+           "ACCELERATE_DYNAMO_BACKEND": ("compile", "inductor" if config.compile else "no"),
+           "ACCELERATE_GRADIENT_CLIPPING": ("max_grad_norm", f"{config.max_grad_norm:g}")}
+    for name, (field, value) in own.items():
+        asked = environ.get(name, "").lower()
+        if asked not in ("", "no", "1" if field == "gradient_accumulation_steps" else "", value):
+            logger.warning("%s=%s has no effect: %s in the config decides (--set %s=...)", name, environ[name], field, field)
 
 
 def asked_processes(environ: Mapping[str, str], launcher: Sequence[str]) -> int:
@@ -89,7 +125,7 @@ def _check_gpus(environ: Mapping[str, str]) -> None:
 
 def told_to_use_cpu(environ: Mapping[str, str]) -> bool:
     """Whether ACCELERATE_USE_CPU asks for a training without GPU."""
-    return environ.get("ACCELERATE_USE_CPU", "false").lower() in ("true", "1", "yes", "y", "on", "t")
+    return environ.get("ACCELERATE_USE_CPU", "false").lower() in TRUE
 
 
 def launcher_command(script: str) -> list[str]:

@@ -18,7 +18,12 @@ HASH=a#b
                                "EMPTY": "", "HASH": "a#b"}
 
 
-@pytest.mark.parametrize("line", ["no setting", "1A=2", "=x"])
+def test_values_are_taken_as_they_stand():
+    assert parse_env("A=${HOME}/x\nB='${A}'\nC=a=b\nD=\"two\nlines\"\n") == {
+        "A": "${HOME}/x", "B": "${A}", "C": "a=b", "D": "two\nlines"}
+
+
+@pytest.mark.parametrize("line", ["no setting", "1A=2", "=x", "NAME", "A-B=1", 'C="unfinished', "export"])
 def test_no_setting(line):
     with pytest.raises(EnvironmentFileError, match="line 2"):
         parse_env(f"A=1\n{line}\n")

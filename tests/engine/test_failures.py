@@ -33,6 +33,19 @@ def test_of_a_container_without_shared_memory(text):
     assert "--ipc=host" in message and "num_workers=0" in message and "\n" not in message
 
 
+@pytest.mark.parametrize("text", [
+    "DataLoader worker (pid 1234) is killed by signal: Killed. ",
+    "DataLoader worker (pid(s) 17, 18) exited unexpectedly"])
+def test_a_loader_process_that_was_killed(text):
+    message = explain_training_failure(RuntimeError(text))
+    assert text.strip() in message and "memory" in message and "--set num_workers=1" in message and "\n" not in message
+
+
+def test_another_process_that_has_ended():
+    text = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:5190"
+    assert explain_training_failure(RuntimeError(text)).startswith("another process of this training has ended; its own last")
+
+
 def test_others_are_not_explained_away():
     for error in (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("out of memory"), KeyError("x")):
         assert explain_training_failure(error) is None

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from exp_config import Config
 from losses.saturation import chroma_distance, saturation_distance
 from losses.total import NAMES, TotalLoss
 
@@ -156,9 +157,18 @@ def test_missing_lpips_weights_are_one_warning_or_an_error(no_weights, caplog):
     for file in ("LPIPS_v0.1_alex-df73285e.pth", "alexnet-owt-7be5be79.pth"):
         assert file in caplog.text and str(no_weights) in caplog.text and file in loss.missing["lpips"]
     assert loss.weights == {"mae": 1.0}
-    with pytest.raises(ValueError, match="alexnet-owt-7be5be79.pth"):
+    with pytest.raises(ValueError, match="alexnet-owt-7be5be79.pth") as error:
         TotalLoss({"mae": 1, "lpips": 0.1}, lpips_required=True)
+    helps = str(error.value).partition("What helps:\n")[2].splitlines()
+    assert "pip install --no-deps -r requirements-metrics.txt" in helps[0]
+    assert "alexnet-owt-7be5be79.pth" in helps[1] and str(no_weights) in helps[1]
+    assert "--set lpips_required=false" in helps[2]
     with pytest.raises(ValueError, match=r"no loss is left.*\['lpips'\]"):
         TotalLoss({"lpips": 1})
     with pytest.raises(ValueError, match=r"NRQM_model\.mat"):  # asked for by name, so no silent going on
         TotalLoss({"mae": 1, "nrqm": 1})
+
+
+def test_the_published_recipe_does_not_lose_a_loss_by_itself():
+    assert {name for name in Config.EXPERIMENTS if not Config.named(name).lpips_required} == {"short_test"}
+    assert Config.named("short_test", lpips_required=True).lpips_required

@@ -187,6 +187,8 @@ def test_python_example(tmp_path, monkeypatch, make_photo):
     "packages could not be installed", "no file or folder", "no weights file", "does not fit this network", "no photos in",
     "is the input folder", "PyTorch finds no CUDA GPU here", "unknown benchmark", "unknown experiment", "no config class",
     "unknown field", "processes were asked for, but this one stands alone", "training goes on without the lpips loss",
+    "the loss lpips that loss_weight asks for cannot be had", "a loader process was ended from outside", "has no effect",
+    "is built here", "this user has no home folder", "a Git LFS pointer",
     "too little shared memory", "out of memory (", "wandb could not start", "is occupied"])
 def test_messages_of_the_troubleshooting_table_are_those_of_the_code(message):
     folders = ("engine", "data", "losses", "models", "exp_config")

@@ -154,7 +154,7 @@ def test_bad_files_are_named_and_the_rest_is_written(run, folder, tmp_path):
     (folder / "list.txt").write_text("other")
     status, said, complaints = run("--input_path", folder, "--output_dir", tmp_path / "out")
     assert status == 1 and said.startswith("6 written, 0 skipped, 2 failed") and "1 .txt" in said
-    assert "empty.png: the file is empty" in complaints and "text.jpg: not a picture" in complaints
+    assert "empty.png: the file is empty" in complaints and "text.jpg: it is a text file" in complaints
     status, said, complaints = run("--input_path", folder, "--output_dir", tmp_path / "two", "--max_megapixels", "1e-4")
     assert status == 1 and said.startswith("0 written") and "the limit is 0.0001" in complaints
 
@@ -319,6 +319,36 @@ def test_ctrl_c_keeps_what_is_written(weights, tmp_path, make_photo):
     assert 0 < len(written) < 40 and all(name.endswith(".png") for name in written)
     for name in written:
         assert read_photo(out / name).pixels.shape == (300, 300, 3)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize(("number", "scored"), [(signal.SIGTERM, False), (signal.SIGHUP, True)])
+def test_a_signal_within_one_photo_is_heard(weights, tmp_path, make_photo, number, scored):
+    """The photo would take many minutes (100 supervision steps of 7 megapixels); nothing half-written is left."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    for folder in (source, tmp_path / "bright"):
+        write_photo(folder / "large.png", Photo(np.tile(make_photo(200, 320), (12, 9, 1))))
+    process = start(weights, "--input_path", source, "--output_dir", out, "--hvr_n_supervision", "100", "--hvr_t", "20",
+                    *(["--target_path", tmp_path / "bright"] if scored else []))
+    heard = ""
+    while "0/1" not in heard:  # the progress bar
+        heard += (more := process.stderr.read(1))
+        assert more, heard
+    time.sleep(3)  # decoded by now, or nearly
+    begin = time.monotonic()
+    process.send_signal(number)
+    _, complaints = process.communicate(timeout=600)
+    assert process.returncode == 130 and time.monotonic() - begin < 60
+    assert "Traceback" not in complaints
+    assert not [path for path in out.rglob("*") if path.suffix in (".png", ".tmp")]
+
+
+def test_output_that_nobody_reads(weights, folder, tmp_path):
+    """A pipe that has closed and no standard error: the photos decide on the exit status."""
+    command = [sys.executable, str(PROJECT / "infer_image.py"), *weights, "--device", "cpu", "--input_path", str(folder),
+               "--output_dir", str(tmp_path / "out")]
+    done = subprocess.run(["bash", "-c", '"$@" 2>&- | true; exit "${PIPESTATUS[0]}"', "bash", *command], capture_output=True)
+    assert done.returncode == 0 and (tmp_path / "out/plain.jpg").is_file() and not done.stderr
 
 
 @pytest.mark.parametrize("script", ["infer_image.py", "train.py"])

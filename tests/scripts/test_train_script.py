@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -135,16 +136,36 @@ def test_accelerate_starts_one_process_only(config):
     assert "error: 2 processes were asked for, but this one stands alone" in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def wait_for_steps(process: subprocess.Popen, runs: Path) -> None:
+    """Until the training has reported."""
+    end = time.monotonic() + 300
+    while not any(path.stat().st_size for path in runs.glob("*/history.jsonl")):
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_loader_process_is_killed(config):
+    """As the system does where memory runs out: how to resume, one line, no traceback."""
+    runs = config.parent / "runs_killed"
+    command = [sys.executable, str(PROJECT / "train.py"), "--config_path", str(config), "--set", f"checkpoint_dir={runs}"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=config.parent) as process:
+        wait_for_steps(process, runs)
+        for loader in psutil.Process(process.pid).children():
+            loader.kill()
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2 and "Traceback" not in errors, errors
+    last = errors.strip().splitlines()[-3:]
+    assert last[0] == "resume with:" and last[1].startswith("  python ") and last[2].startswith("error: a loader process")
+    assert "memory" in last[2] and "num_workers" in last[2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stop_and_resume(config, number):
     """The signal ends the batch, saves, and prints a command; that command goes on to the end."""
     runs = config.parent / f"runs_{number.name}"
     command = [sys.executable, str(PROJECT / "train.py"), "--config_path", str(config), "--set", f"checkpoint_dir={runs}"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=config.parent) as process:
-        end = time.monotonic() + 300
-        while not any(path.stat().st_size for path in runs.glob("*/history.jsonl")):
-            assert process.poll() is None and time.monotonic() < end
-            time.sleep(0.05)
+        wait_for_steps(process, runs)
         process.send_signal(number)
         _, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
@@ -153,7 +174,7 @@ def test_stop_and_resume(config, number):
     run = next(runs.iterdir())
     assert line.endswith(f"--resume_from_checkpoint {run / 'checkpoint_epoch_latest'}")
     logged = (run / "history.jsonl").read_text()
-    if number == signal.SIGTERM:
+    if number != signal.SIGINT:
         return
     python, *arguments = shlex.split(line)
     assert python == "python"
