@@ -1,7 +1,7 @@
 """Photos in and out: upright, of the depth that the file holds, in sRGB values, and back with its colours and metadata.
 
 Which library does which file: JPEG, PNG, WebP and AVIF data/files/vips.py, TIFF tiff.py, HEIC heif.py, raw files raw.py, BMP
-and JPEG 2000 pillow.py. Each is imported when such a file is met.
+and JPEG 2000 pillow.py, JPEG XL jxl.py. Each is imported when such a file is met.
 """
 from __future__ import annotations
 
@@ -88,6 +88,10 @@ def _decode(data: bytes, kind: str, max_megapixels: float) -> Photo:
         from data.files.raw import develop
 
         return develop(data, max_megapixels)
+    if kind == "JPEG XL":
+        from data.files.jxl import read_jxl
+
+        return read_jxl(data, max_megapixels)
     if kind in ("BMP", "JPEG 2000"):
         from data.files.pillow import from_pillow
 

@@ -22,8 +22,8 @@ def develop(data: bytes, max_megapixels: float) -> Photo:
     try:
         with rawpy.imread(io.BytesIO(data)) as raw:
             check_size(raw.sizes.width, raw.sizes.height, max_megapixels)
-            pixels = raw.postprocess(use_camera_wb=True, no_auto_bright=True, output_bps=16, gamma=SRGB_CURVE,
-                                     output_color=rawpy.ColorSpace.sRGB)
+            pixels = raw.postprocess(use_camera_wb=True, no_auto_bright=True, adjust_maximum_thr=0.0, output_bps=16,
+                                     gamma=SRGB_CURVE, output_color=rawpy.ColorSpace.sRGB)
     except rawpy.LibRawFileUnsupportedError:
         raise PhotoError("a camera's raw file of a kind that LibRaw does not know (a newer camera, or a damaged header); "
                          "convert it to DNG") from None
