@@ -39,7 +39,7 @@ from tests.models.reference import Reference
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden"
 MACS_PER_PIXEL = 8 * 99_100 + 4 * 48_000  # ../shared/spec/1: 8 L steps, 4 H steps
-PASSES = 8 * 55 + 4 * 27                  # over maps of 24 channels at full resolution (models/gpu_steps.py)
+PASSES = 8 * 55 + 4 * 27                  # over maps of 24 channels at full resolution (models/kernels/gpu/steps.py)
 TYPES = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 ALLOWED = {"fp32": 1e-4, "tf32": 5e-3, "bf16": 3e-2, "fp16": 1e-2}  # ||picture - exact|| / ||exact||, or 3x the modules' own
 LEARNING_RATE = 3.3e-5  # of the published recipe's first epoch
@@ -155,8 +155,8 @@ def checks(seed: int) -> None:
             replayed = [model.sample(x)[1] for _ in range(5)]
         verdict(f"graphs {kind}: difference from single launches", max((r - single).abs().max().item() for r in replayed), 0.0)
     gradients(seed)
-    from models import gpu, gpu_training
-    for name, trust in (("kernels with gradients", gpu_training._trust), ("kernels", gpu._trust)):
+    from models.kernels.gpu import prepared, training
+    for name, trust in (("kernels with gradients", training.trust), ("kernels", prepared.trust)):
         verdicts = [f"{next(part for part in key if isinstance(part, torch.dtype))} {'yes' if good else 'NO'}"
                     for key, good in trust.verdicts.items()]
         say(f"{name} in use: " + (", ".join(verdicts) or "none"), keep=True)
@@ -244,16 +244,16 @@ def large(model: HVR) -> None:
 # --- kernels ---
 
 def kernels(limits: dict[str, float]) -> None:
-    from models import gpu_steps
-    from models.triton_swin import SwinBlockWeights, swin_block
+    from models.kernels.gpu.steps import conv3x3
+    from models.kernels.gpu.swin import SwinBlockWeights, swin_block
 
     model = golden_model()
     block = model.H_net_model.layers[0].residual_group.blocks[1]  # type: ignore[union-attr,index]
     H, W = 3000, 4000
     for dtype, kinds in ((torch.bfloat16, ("ieee",)), (torch.float32, ("ieee", "tf32", "tf32x3"))):
-        x, weights = torch.randn(1, H, W, 24, device=DEVICE).to(dtype), SwinBlockWeights.of(block, dtype)
+        x, weights = torch.randn(1, H, W, 24, device=DEVICE).to(dtype), SwinBlockWeights.of(block.tensors(), block.sizes, dtype)
         small = x[:, :64, :64].contiguous()
-        expected = copy.deepcopy(block).double()(small.double())
+        expected = copy.deepcopy(block).double().plain(small.double())
         for kind in kinds:
             for warps, stages in ((4, 1), (4, 2), (4, 3), (8, 2)):
                 run = functools.partial(swin_block, x, weights, x, precision=kind, warps=warps, stages=stages)
@@ -274,8 +274,8 @@ def kernels(limits: dict[str, float]) -> None:
         took = []
         for search in (False, True):
             torch.backends.cudnn.benchmark = search
-            gpu_steps.conv3x3(x, weight)
-            took.append(seconds(lambda x=x, weight=weight: gpu_steps.conv3x3(x, weight), 5) * 1e3)
+            conv3x3(x, weight)
+            took.append(seconds(lambda x=x, weight=weight: conv3x3(x, weight), 5) * 1e3)
         torch.backends.cudnn.benchmark = False
         pixels = side[0] * side[1]
         floor = max(pixels * 2 * (C + out) / limits["bytes"], pixels * 9 * C * out / limits["bf16"]) * 1e3

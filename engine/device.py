@@ -9,7 +9,7 @@ import platform
 
 import torch
 
-from models import native_library
+from models.kernels import has_cpu_kernels
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # and "auto"
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
@@ -54,7 +54,7 @@ def autocast_dtype(precision: str, device: torch.device, eight_bit: bool = True)
     if precision not in PRECISIONS:
         raise DeviceError(f"precision {precision!r}; expected auto, {', '.join(PRECISIONS)}")
     dtype = PRECISIONS[precision]
-    if dtype is not None and device.type == "cpu" and (native_library.library() is not None or not cpu_has(dtype)):
+    if dtype is not None and device.type == "cpu" and (has_cpu_kernels() or not cpu_has(dtype)):
         _say_once(f"precision {precision}: on this CPU float32 is faster, and more exact; computing in float32")
         return None
     return dtype

@@ -11,17 +11,19 @@ H step, H steps per supervision step, supervision steps. Images are (B, 3, H, W)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from exp_config import Config
-from models.executor import fast_recursion
+from models.kernels import NetworkSizes, recursion
 from models.latents import State, truncated_normal
-from models.swin2sr import Swin2SRFeatures
+from models.swin2sr import Swin2SRFeatures, SwinBlock
 from models.unetpp import LightUNetPP
+
+OnStep = Callable[[str, State], None] | None  # sees the kind of each step, "L" or "H", and the state after it
 
 
 def step_sequence(T: int, C: int, N: int) -> str:
@@ -48,6 +50,27 @@ class PixelLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.embedding(x)
+
+
+class Recursion:
+    """L and H steps on the latents of images x (B, 3, H, W), H and W multiples of `size_multiple`."""
+
+    def __init__(self, model: HVR, x: Tensor) -> None:
+        self.model, self.x_e = model, model.embed_layer(x)               # (B, E, H, W)
+
+    def run(self, latents: Iterable[Tensor], steps: str, on_step: OnStep = None) -> State:
+        """From zH, zL, (B, D, H, W) each, take `steps` in order: -> the state after them. `on_step` sees each new state."""
+        state = State(*latents)
+        for kind in steps:
+            state = self.model.step(kind, self.x_e, state)
+            if on_step is not None:
+                on_step(kind, state)
+        return state
+
+    def enhance(self, latents: Iterable[Tensor], steps: str, on_step: OnStep = None) -> tuple[State, Tensor]:
+        """The same: -> the state and the image of its zH, (B, 3, H, W) in the model's range."""
+        state = self.run(latents, steps, on_step)
+        return state, self.model.head(state.zH)
 
 
 class HVR(nn.Module):
@@ -137,19 +160,13 @@ class HVR(nn.Module):
             return State(zH, zL + self.L_net_model(x_e, zL + zH))
         return State(self.H_net_model(zH + zL), zL)
 
-    def recurse(self, x: Tensor, state: State, steps: str, on_step: Callable[[str, State], None] | None = None) -> State:
-        """Embed x, then take `steps` in order. Sizes are multiples of `size_multiple`. `on_step` sees each new state.
+    def plain(self, x: Tensor) -> Recursion:
+        """The recursion on images x (B, 3, H, W), as the formulas say."""
+        return Recursion(self, x)
 
-        Without gradients, the kernels that models/executor.py finds do the same several times faster.
-        """
-        if (fast := fast_recursion(self, x)) is not None:
-            return State(*(z.contiguous() for z in fast.run(iter(state), steps, on_step)))
-        x_e = self.embed_layer(x)                      # (B, E, H, W)
-        for kind in steps:
-            state = self.step(kind, x_e, state)
-            if on_step is not None:
-                on_step(kind, state)
-        return state
+    def recurse(self, x: Tensor, state: State, steps: str, on_step: OnStep = None) -> State:
+        """Embed x, then take `steps` in order. Sizes are multiples of `size_multiple`. `on_step` sees each new state."""
+        return State(*recursion(self, x).run(iter(state), steps, seeing_states(on_step)))
 
     def head(self, zH: Tensor) -> Tensor:
         """zH (B, D, H, W) -> image (B, 3, H, W) in the model's range."""
@@ -181,15 +198,28 @@ class HVR(nn.Module):
         """
         steps = step_sequence(*(own if given is None else given for own, given in
                                 ((self.T, T), (self.C, C), (self.N, N))))
-        if (fast := fast_recursion(self, pad_to_multiple(x, self.size_multiple))) is not None:
-            latents = self._draw(x, seeds, generator) if state is None else iter(state)
-            state = fast.run((pad_to_multiple(z, self.size_multiple) for z in latents), steps, on_step)
-            return self._crop(x, state, fast.head())
-        if state is None:
-            state = self.initial_state(x, seeds, generator)
-        padded, state = self._pad(x, state)
-        state = self.recurse(padded, state, steps, on_step)
-        return self._crop(x, state, self.head(state.zH))
+        padded = pad_to_multiple(x, self.size_multiple)
+        given = self._draw(x, seeds, generator) if state is None else iter(state)
+        latents = (pad_to_multiple(z, self.size_multiple) for z in given)  # one at a time
+        after, output = recursion(self, padded).enhance(latents, steps, seeing_states(on_step))
+        return self._crop(x, State(*after), output)
+
+    # --- what it is made of, in plain numbers ---
+
+    @property
+    def sizes(self) -> NetworkSizes:
+        """All sizes that the formulas depend on, but those of x."""
+        L, H = self.L_net_model, self.H_net_model
+        return NetworkSizes(D=self.z_dims, E=self.embed_layer.embedding.out_channels, f=L.final_conv.in_channels,
+                            groups=L.num_groups, layers=H.sizes, tanh=self.normalize_one_to_one)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a step reads, by name: the parameters, and what follows from them alone."""
+        tensors: dict[str, Tensor] = dict(self.named_parameters())
+        for name, module in self.named_modules():
+            if isinstance(module, SwinBlock):
+                tensors |= {f"{name}.{key}": tensor for key, tensor in module.tensors().items()}
+        return tensors
 
     # --- sizes that are not whole windows ---
 
@@ -202,6 +232,11 @@ class HVR(nn.Module):
     def _crop(x: Tensor, state: State, output: Tensor) -> tuple[State, Tensor]:
         H, W = x.shape[-2:]
         return State(state.zH[..., :H, :W], state.zL[..., :H, :W]), output[..., :H, :W]
+
+
+def seeing_states(on_step: OnStep) -> Callable[[str, tuple[Tensor, Tensor]], None] | None:
+    """`on_step` for a recursion that knows zH and zL as a pair."""
+    return None if on_step is None else lambda kind, latents: on_step(kind, State(*latents))
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:

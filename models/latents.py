@@ -11,11 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from models.kernels import fill_in_pieces
+
 HASH_FACTOR = 0x45D9F3B
 GOLDEN_RATIO = 0x9E3779B9 - 2**32  # as int32
 EDGE = math.erf(1 / math.sqrt(2))  # probability of a normal variable to lie in [-1, 1]
-CHUNK = {"cpu": 1 << 15}           # elements hashed at once: what the cache holds; else enough to keep a GPU busy
-LARGE_CHUNK = 1 << 24
 
 
 class State(NamedTuple):
@@ -40,12 +40,13 @@ def truncated_normal(seeds: Tensor, size: int) -> Tensor:
     seeds = seeds.to(torch.int64) & 0xFFFFFFFF
     key = hash32_(torch.where(seeds < 2**31, seeds, seeds - 2**32).to(torch.int32))[:, None]
     second = hash32_(key + GOLDEN_RATIO)
-    out = torch.empty(seeds.shape[0], size, device=seeds.device)
-    step = max(CHUNK.get(seeds.device.type, LARGE_CHUNK) // max(seeds.shape[0], 1), 1)
-    for start in range(0, size, step):
-        counter = torch.arange(start, min(start + step, size), dtype=torch.int32, device=seeds.device)
-        bits = hash32_(hash32_(counter + key).bitwise_xor_(second))
+
+    def draw(element: Tensor, values: Tensor) -> None:
+        bits = hash32_(hash32_(element + key).bitwise_xor_(second))     # (B, elements)
         bits = (bits >> 8).bitwise_and_(0xFFFFFF)                       # 24 bits: exact in float32
         uniform = bits.float().add_(0.5).mul_(2.0**-23).sub_(1)         # in (-1, 1)
-        torch.mul(uniform.mul_(EDGE).erfinv_(), math.sqrt(2), out=out[:, start : start + step])
+        torch.mul(uniform.mul_(EDGE).erfinv_(), math.sqrt(2), out=values)
+
+    out = torch.empty(seeds.shape[0], size, device=seeds.device)
+    fill_in_pieces(out, draw)
     return out.clamp_(-1, 1)

@@ -12,11 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models import block_gradient, gpu_training
-from models.conv_gradient import Conv3x3
+from models.kernels import BlockSizes, conv3x3, softmax_attention, swin_block
 
 MAX_LOGIT_SCALE = math.log(100.0)
-MAX_WINDOWS = 65535  # in one call of fused attention: a CUDA grid has no more
 MASKED = -100.0  # added to the similarity of pixels that were not neighbours before the cyclic shift
 
 
@@ -65,25 +63,9 @@ class WindowAttention(nn.Module):
         self.register_buffer("index", relative_position_index(window), persistent=False)
         self.register_buffer("masks", shifted_masks(window) if shifted else torch.zeros(1, window**2, window**2),
                              persistent=False)
-        self._cached: tuple[tuple, Tensor] | None = None
-
-    def train(self, mode: bool = True) -> WindowAttention:
-        """Training may change weights without counting up their versions (fused optimizers do): nothing is kept over it."""
-        self._cached = None
-        return super().train(mode)
 
     def position_bias(self) -> Tensor:
-        """Bias of every kind of window: (1 or 4, h, n, n) float32. Computed once for given weights while not training."""
-        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return self.compute_position_bias()
-        parameters = list(self.cpb_mlp.parameters())
-        key = (self.masks.device, *((p.data_ptr(), p._version) for p in parameters))
-        if self._cached is None or self._cached[0] != key:
-            self._cached = (key, self.compute_position_bias())
-        return self._cached[1]
-
-    def compute_position_bias(self) -> Tensor:
-        """The same, computed anew."""
+        """Bias of every kind of window: (1 or 4, h, n, n) float32."""
         with torch.autocast(self.masks.device.type, enabled=False):
             table = self.cpb_mlp(self.coordinates).flatten(0, 1)            # ((2w-1)^2, h)
             bias = 16 * torch.sigmoid(table[self.index])                    # (n, n, h)
@@ -109,32 +91,15 @@ class WindowAttention(nn.Module):
         """softmax(q k^T + bias) v for all windows; only the last row and column of windows are masked."""
         bias = self.position_bias().to(q.dtype)
         if not self.shifted:
-            return scaled_attention(q, k, v, bias[0])
+            return softmax_attention(q, k, v, bias[0])
 
         def part(rows: slice, columns: slice, kind: int) -> Tensor:
-            return scaled_attention(q[:, rows, columns], k[:, rows, columns], v[:, rows, columns], bias[kind])
+            return softmax_attention(q[:, rows, columns], k[:, rows, columns], v[:, rows, columns], bias[kind])
 
         body, last = slice(None, -1), slice(-1, None)
         upper = torch.cat([part(body, body, 0), part(body, last, 1)], 2)
         lower = torch.cat([part(last, body, 2), part(last, last, 3)], 2)
         return torch.cat([upper, lower], 1)
-
-
-def scaled_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    """softmax(q k^T + bias) v; q, k, v (..., h, n, d), bias (h, n, n) -> (..., h, n, d)."""
-    if q.shape[:-3].numel() == 0:
-        return q
-    shape, d = q.shape, q.shape[-1]
-    if padding := -d % head_multiple(q.device):
-        q, k, v = (F.pad(t, (0, padding)) for t in (q, k, v))
-    windows = [t.flatten(0, -4).split(MAX_WINDOWS) for t in (q, k, v)]
-    out = [F.scaled_dot_product_attention(a, b, c, attn_mask=bias[None], scale=1.0) for a, b, c in zip(*windows, strict=True)]
-    return torch.cat(out)[..., :d].reshape(shape) if len(out) > 1 else out[0][..., :d].reshape(shape)
-
-
-def head_multiple(device: torch.device) -> int:
-    """Numbers per head that PyTorch's fused attention takes are multiples of this; zeros behind the others change nothing."""
-    return 8 if device.type == "cuda" else 1
 
 
 class Mlp(nn.Module):
@@ -154,30 +119,40 @@ class SwinBlock(nn.Module):
 
     def __init__(self, dim: int, window: int, num_heads: int, mlp_ratio: float, shifted: bool) -> None:
         super().__init__()
-        self.shift = window // 2 if shifted else 0
+        self.sizes = BlockSizes(dim, num_heads, int(dim * mlp_ratio), window, window // 2 if shifted else 0)
         self.attn = WindowAttention(dim, window, num_heads, shifted)
         self.norm1 = nn.LayerNorm(dim)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.mlp = Mlp(dim, self.sizes.hidden)
         self.norm2 = nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled() and x.device.type == "cuda":
-            y = gpu_training.block_with_gradients(self, x)
-            return self.plain(x) if y is None else y
-        if torch.is_grad_enabled() and block_gradient.applies(self, x):
-            return block_gradient.NativeBlock.apply(x, block_gradient.packed_parameters(self), self.shift)
-        return self.plain(x)
-
     def plain(self, x: Tensor) -> Tensor:
-        """The same in PyTorch's own operators."""
-        s = self.shift
+        """The formula."""
+        s = self.sizes.shift
         attended = self.attn(x.roll((-s, -s), (1, 2)) if s else x)
         x = x + self.norm1(attended.roll((s, s), (1, 2)) if s else attended)
         return x + self.norm2(self.mlp(x))
 
+    def forward(self, x: Tensor) -> Tensor:
+        return swin_block(self, x)  # what is fastest here, `plain` or the same in one piece
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that the formula reads, by name: the parameters, and what follows from them alone."""
+        return {**dict(self.named_parameters()), "attn.similarity_scale": self.attn.similarity_scale(),
+                "attn.position_bias": self.attn.position_bias()}
+
+
+class Conv3x3(nn.Conv2d):
+    """A 3x3 convolution with zeros around. (B, i, H, W) -> (B, o, H, W)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return conv3x3(x, self.weight, self.bias)
+
 
 class ImageConv(Conv3x3):
-    """A 3x3 convolution on (B, H, W, C), C last."""
+    """The same on (B, H, W, C), C last."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
@@ -211,7 +186,9 @@ class Blocks(nn.Module):
 
     def __init__(self, dim: int, depth: int, window: int, num_heads: int, mlp_ratio: float) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(SwinBlock(dim, window, num_heads, mlp_ratio, shifted=j % 2 == 1) for j in range(depth))
+        blocks = [SwinBlock(dim, window, num_heads, mlp_ratio, shifted=j % 2 == 1) for j in range(depth)]
+        self.sizes = tuple(block.sizes for block in blocks)
+        self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self.blocks:
@@ -238,9 +215,11 @@ class Swin2SRFeatures(nn.Module):
     def __init__(self, dim: int, depths: list[int], num_heads: list[int], window: int = 8, mlp_ratio: float = 2.0) -> None:
         super().__init__()
         self.patch_embed = PatchEmbed(dim, dim, norm=True)
-        self.layers = nn.ModuleList(SwinLayer(dim, n, window, h, mlp_ratio) for n, h in zip(depths, num_heads, strict=True))
+        layers = [SwinLayer(dim, n, window, h, mlp_ratio) for n, h in zip(depths, num_heads, strict=True)]
+        self.layers = nn.ModuleList(layers)
         self.norm = nn.LayerNorm(dim)
         self.conv_after_body = Conv3x3(dim, dim)
+        self.sizes = tuple(layer.residual_group.sizes for layer in layers)
         self.apply(initialise)
 
     def forward(self, x: Tensor) -> Tensor:

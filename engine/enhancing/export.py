@@ -43,7 +43,7 @@ class TracedAttention:
     """softmax(q k^T + bias) v of a block for any number of windows: nothing depends on where the last ones stand."""
 
     def __init__(self, attention: WindowAttention) -> None:
-        self.shifted, self.bias = attention.shifted, attention.compute_position_bias()
+        self.shifted, self.bias = attention.shifted, attention.position_bias()
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """q, k, v (B, rows, columns, h, n, d) -> the same shape."""

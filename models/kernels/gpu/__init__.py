@@ -1,0 +1,1 @@
+"""Triton kernels and CUDA graphs for NVIDIA GPUs; every module here but `trust` needs Triton."""
