@@ -1,9 +1,9 @@
 """The photo's own fine structure in the network's picture: a local affine map, per channel, from dark to enhanced.
 
 The network paints each pixel anew from its latents, a little coarser than the camera saw it. How light and colour change
-from place to place is smooth, though: fitted to the network's picture (guided filter: He, Sun and Tang, TPAMI 2013), on a
-smaller copy of it (He and Sun, "Fast Guided Filter", 2015), and applied to the photo, it takes every pixel of the photo
-along. Where the photo has next to no light its fine structure is noise, and the network's own picture stays.
+from place to place is smooth, though: fitted to the network's picture (guided filter: He, Sun and Tang, TPAMI 2013), on
+smaller copies (He and Sun, "Fast Guided Filter", 2015), and applied to the photo, it takes every pixel of the photo along.
+Where the photo's noise would show in the result, brightened as much as everything else, the network's own picture stays.
 """
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from torch.nn import functional as F
 from data.files.photo import LUMA
 from engine.enhancing.sizes import enlarged_rows, resized
 
-SHRINK = 2             # the map is fitted on copies of 1 / SHRINK of the sides: there, the network's picture is as fine
+SHRINK = 4             # the map is fitted on copies of 1 / SHRINK of the network's sides: there its picture lacks nothing
 RADIUS = 4             # of the windows of the fit, in pixels of these copies: 9x9
-EPSILON = 1e-6         # added to the variance of a window: what varies less is not followed
-DARK, LIGHT = 0.02, 0.1  # luma of the surroundings: up to the first the network's picture, from the second on the photo's
+EPSILON = 1e-7         # added to the variance of a window: flat ones are not divided by nothing
+FAINT, LOUD = 3 / 255, 6 / 255   # noise as it would show in the result: the photo's detail up to the first, none from the
+#                                  second on
+BLACK = 1e-3           # added to the luma that the network's is compared with
 
 
 @dataclass(frozen=True)
@@ -36,27 +38,32 @@ class DetailMap:
         return torch.lerp(picture, mapped, maps[:, 6:] * amount)
 
 
-def guide_of(dark: Tensor) -> Tensor:
-    """Photo (B, 3, H, W) -> the copy that a map is fitted on, (B, 3, h, w)."""
-    return resized(dark, tuple(max(side // SHRINK, 1) for side in dark.shape[-2:]))
+def map_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width of the copies that a map is fitted on, from those of the network's picture."""
+    return max(height // SHRINK, 1), max(width // SHRINK, 1)
 
 
-def fit_detail(dark: Tensor, bright: Tensor) -> DetailMap:
-    """The photo's copy by `guide_of`, (B, 3, h, w), and the network's picture of any larger size, both in [0, 1] -> the map
-    from one to the other."""
-    bright = resized(bright, dark.shape[-2:])
+def fit_detail(dark: Tensor, bright: Tensor, noise: Tensor) -> DetailMap:
+    """The map from a photo to the network's picture of it, both (B, 3, h, w) in [0, 1], the photo of `map_size` and the
+    picture no smaller. noise: standard deviation of that of the photo's own pixels (B,), see `noise_of`."""
+    exact = torch.float32 if dark.device.type == "mps" else torch.float64  # differences of squares; Apple's GPUs have no more
+    bright, dark = resized(bright, dark.shape[-2:]).to(exact), dark.to(exact)
     mean_dark, mean_bright = window_mean(dark), window_mean(bright)
     variance = window_mean(dark * dark) - mean_dark * mean_dark
     covariance = window_mean(dark * bright) - mean_dark * mean_bright
     gain = covariance / (variance.clamp_(min=0) + EPSILON)
     offset = mean_bright - gain * mean_dark
-    return DetailMap(torch.cat([window_mean(torch.cat([gain, offset], 1)), share_of_photo(mean_dark)], 1))
+    share = share_of_photo(mean_dark, mean_bright, noise)
+    return DetailMap(torch.cat([window_mean(torch.cat([gain, offset], 1)), share], 1).float())
 
 
-def share_of_photo(mean_dark: Tensor) -> Tensor:
-    """Window means of the photo (B, 3, h, w) -> smooth step of their luma (B, 1, h, w), 0 where it has next to no light."""
+def share_of_photo(mean_dark: Tensor, mean_bright: Tensor, noise: Tensor) -> Tensor:
+    """Window means of photo and picture (B, 3, h, w), noise (B,) -> (B, 1, h, w): 1 where the noise, brightened as the
+    surroundings are, is faint, 0 where it is loud, a smooth step between."""
     weights = mean_dark.new_tensor(LUMA).view(1, 3, 1, 1)
-    step = (((mean_dark * weights).sum(1, keepdim=True) - DARK) / (LIGHT - DARK)).clamp_(0, 1)
+    light, made_light = ((mean * weights).sum(1, keepdim=True) for mean in (mean_dark, mean_bright))
+    shown = noise.view(-1, 1, 1, 1) * made_light / (light + BLACK)
+    step = ((LOUD - shown) / (LOUD - FAINT)).clamp_(0, 1)
     return step * step * (3 - 2 * step)
 
 

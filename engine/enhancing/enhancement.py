@@ -22,10 +22,9 @@ import torch
 from torch import Tensor
 
 from engine.device import autocast_dtype
-from engine.enhancing.detail import fit_detail, guide_of
-from engine.enhancing.pictures import ImageError, Picture, check_picture, put_rows, rows_of, size_of
-from engine.enhancing.sizes import bands, enlarged_rows, shrunk, working_size
-from engine.enhancing.tone import adjusted
+from engine.enhancing.finishing import finished
+from engine.enhancing.pictures import ImageError, Picture, check_picture, size_of
+from engine.enhancing.sizes import shrunk, working_size
 from engine.failures import is_out_of_memory
 from models import HVR
 from models.hvr import mirror
@@ -34,6 +33,7 @@ LIMITS = {"strength": (0, 1), "border": (0, math.inf), "detail": (0, 1), "max_wo
           "brightness": (-8, 8), "saturation": (0, 8)}
 
 logger = logging.getLogger(__name__)
+
 
 class EnhancementError(RuntimeError):
     """The network could not give a picture: memory, or numbers that ran out of range."""
@@ -68,23 +68,12 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
     device = next(model.parameters()).device
     dtype = autocast_dtype(precision, device, eight_bit=isinstance(image, np.ndarray) and image.dtype == np.uint8)
     check_picture(image)
-    size = size_of(image)
-    dark = shrunk(image, working_size(*size, max_working_megapixels), device)  # (B, 3, h, w)
-    guide = guide_of(dark) if detail else None
-    x = add_border(model.to_model_range(dark), border)
-    del dark  # large photos: nothing stays in memory that is not needed
-    bright = model.to_unit_range(cut_border(_sample(model, x, dtype, seed, {"T": T, "C": C, "N": N}), border)).clamp_(0, 1)
-    del x
-    own = None if guide is None else fit_detail(guide, bright)
-    result: Any = torch.empty_like(image) if isinstance(image, Tensor) else np.empty_like(image)
-    for top, bottom in bands(*size):
-        photo = rows_of(image, top, bottom, device)
-        picture = enlarged_rows(bright, size, top, bottom)
-        if own is not None:
-            picture = own.apply(picture, photo, size, top, detail)
-        picture = adjusted(picture, brightness, saturation)
-        put_rows(result, top, torch.lerp(photo, picture, strength) if strength < 1 else picture)
-    return result
+    x = shrunk(image, working_size(*size_of(image), max_working_megapixels), device)          # (B, 3, h, w)
+    x = add_border(model.to_model_range(x), border)
+    output = cut_border(_sample(model, x, dtype, seed, {"T": T, "C": C, "N": N}), border)
+    del x  # large photos: nothing stays in memory that is not needed
+    return finished(image, model.to_unit_range(output).clamp_(0, 1), strength=strength, detail=detail, brightness=brightness,
+                    saturation=saturation)
 
 
 def _check_settings(**settings: float) -> None:

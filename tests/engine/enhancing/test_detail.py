@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.enhancing.detail import fit_detail, guide_of
+from engine.enhancing.detail import DetailMap, fit_detail, map_size, share_of_photo
 from engine.enhancing.sizes import resized
 
 
@@ -14,9 +14,14 @@ def with_detail(dark: Tensor, curve, size=None, amount: float = 1.0) -> Tensor:
     """The photo through a network that is a tone curve of a copy of it, of `size`, and then given its detail."""
     whole = tuple(dark.shape[-2:])
     small = dark if size is None else resized(dark, size)
-    own = fit_detail(guide_of(small), curve(small))
+    own = map_of(small, curve(small))
     picture = curve(small) if size is None else torch.nn.functional.interpolate(curve(small), whole, mode="bilinear")
     return own.apply(picture, dark, whole, 0, amount)
+
+
+def map_of(dark: Tensor, bright: Tensor, noise: float = 0.0) -> DetailMap:
+    """Of a photo with so much noise, as bright as the photo says."""
+    return fit_detail(resized(dark, map_size(*dark.shape[-2:])), bright, torch.full((len(dark),), noise))
 
 
 def root(x: Tensor) -> Tensor:
@@ -56,32 +61,33 @@ def test_a_constant_stays_constant(value):
         torch.testing.assert_close(with_detail(dark, root, size), root(dark), atol=1e-5, rtol=0)
 
 
-def test_texture_that_the_network_lost_is_the_photos_again_where_there_is_light():
+@pytest.mark.parametrize(("noise", "kept"), [(0.5 / 255, True), (4 / 255, False)])
+def test_texture_that_the_network_lost_is_the_photos_again_unless_it_is_noise(noise, kept):
     y, x = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
-    texture = 0.02 * torch.sin(2.0 * x) * torch.sin(1.7 * y)
-    for light, kept in ((0.4, True), (0.01, False)):
-        dark = (light + texture.clamp(-light, None) * (light / 0.4)).expand(1, 3, -1, -1)
-        smooth = root(torch.nn.functional.avg_pool2d(dark, 9, 1, 4, count_include_pad=False))   # paints no texture
-        slope = root(torch.tensor(light + 0.1)) - root(torch.tensor(light))
-        ramp = 0.1 * x / 96                                                     # something to learn the slope from
-        guide, bright = dark + ramp, smooth + slope * x / 96
-        out = fit_detail(guide_of(guide), bright).apply(bright, guide, (96, 96), 0, 1.0)
-        found = (out - bright)[..., 20:-20, 20:-20].std()
-        assert (found > 0.3 * (root(guide) - bright)[..., 20:-20, 20:-20].std()) == kept
+    shape = 0.1 + 0.1 * torch.sin(y / 20) + x / 960
+    texture = 0.01 * torch.sin(2.0 * x) * torch.sin(1.7 * y)
+    dark, bright = (value.expand(1, 3, -1, -1) for value in (shape + texture, 2.5 * shape + 0.1))  # which paints no texture
+    out = map_of(dark, bright, noise).apply(bright, dark, (96, 96), 0, 1.0)
+    found = (out - bright)[..., 8:-8, 8:-8]
+    if kept:
+        torch.testing.assert_close(found, (2.5 * texture).expand(1, 3, -1, -1)[..., 8:-8, 8:-8], atol=0.003, rtol=0)
+    else:
+        assert torch.equal(out, bright)
 
 
-def test_next_to_no_light_leaves_the_networks_picture():
-    generator = torch.Generator().manual_seed(0)
-    dark = torch.rand(1, 3, 40, 50, generator=generator) * 0.015
-    bright = torch.rand(1, 3, 40, 50, generator=generator)
-    assert torch.equal(fit_detail(guide_of(dark), bright).apply(bright, dark, (40, 50), 0, 1.0), bright)
+def test_the_share_falls_where_noise_would_show():
+    light = torch.full((1, 3, 4, 5), 0.1)
+    shares = [float(share_of_photo(light, light * gain, torch.tensor([1 / 255])).mean()) for gain in (1, 3, 4.5, 6.2, 9)]
+    assert shares[:2] == pytest.approx([1, 1], abs=1e-3) and shares[3:] == [0, 0] and 0.4 < shares[2] < 0.6
+    two = share_of_photo(light.repeat(2, 1, 1, 1), light.repeat(2, 1, 1, 1) * 4, torch.tensor([0.1, 3.0]) / 255)
+    assert float(two[0].mean()) == 1 and float(two[1].mean()) == 0
 
 
 def test_amounts_lie_between():
     generator = torch.Generator().manual_seed(1)
     dark = torch.rand(1, 3, 40, 50, generator=generator)
     bright = root(dark) * 0.9 + 0.05 * torch.rand(1, 3, 40, 50, generator=generator)
-    own = fit_detail(guide_of(dark), bright)
+    own = map_of(dark, bright)
     none, half, all_of_it = (own.apply(bright, dark, (40, 50), 0, amount) for amount in (0.0, 0.5, 1.0))
     assert torch.equal(none, bright) and not torch.equal(all_of_it, bright)
     torch.testing.assert_close(half, (none + all_of_it) / 2)
@@ -90,13 +96,13 @@ def test_amounts_lie_between():
 def test_bands_and_batches_change_nothing(make_photo):
     photos = torch.stack([torch.from_numpy(make_photo(50, 70, seed)).permute(2, 0, 1) / 255 for seed in (0, 1)])
     small = resized(photos, (25, 35))
-    own = fit_detail(guide_of(small), root(small))
+    own = map_of(small, root(small))
     picture = torch.rand(2, 3, 50, 70, generator=torch.Generator().manual_seed(2))
     whole = own.apply(picture, photos, (50, 70), 0, 1.0)
     bands = [own.apply(picture[..., top:top + 7, :], photos[..., top:top + 7, :], (50, 70), top, 1.0)
              for top in range(0, 50, 7)]
     assert torch.equal(torch.cat(bands, -2), whole)
-    alone = fit_detail(guide_of(small[1:]), root(small[1:])).apply(picture[1:], photos[1:], (50, 70), 0, 1.0)
+    alone = map_of(small[1:], root(small[1:])).apply(picture[1:], photos[1:], (50, 70), 0, 1.0)
     torch.testing.assert_close(alone, whole[1:], atol=1e-6, rtol=0)
 
 

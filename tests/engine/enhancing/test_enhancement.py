@@ -8,8 +8,8 @@ import torch
 import engine.enhancing.enhancement
 from engine.device import DeviceError
 from engine.enhancing import sizes
-from engine.enhancing.detail import fit_detail, guide_of
 from engine.enhancing.enhancement import EnhancementError, add_border, cut_border, enhance
+from engine.enhancing.finishing import detail_map
 from engine.enhancing.pictures import ImageError
 from engine.enhancing.sizes import enlarged_rows, shrunk
 from engine.enhancing.tone import adjusted
@@ -78,7 +78,7 @@ def test_a_smaller_working_size_is_the_networks_picture_of_a_copy(model, photo, 
     picture = enlarged_rows(bright, (21, 34), 0, 21)
     if detail:
         whole = torch.from_numpy(image).permute(2, 0, 1)[None]
-        picture = fit_detail(guide_of(small), bright).apply(picture, whole, (21, 34), 0, detail)
+        picture = detail_map(image, bright).apply(picture, whole, (21, 34), 0, detail)
     wanted = adjusted(picture, 0.5, 1.3)[0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose(enhance(model, image, **settings), wanted, atol=1e-5)
 
