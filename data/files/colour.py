@@ -164,13 +164,12 @@ def _own_linear(own: np.ndarray, space: Space) -> np.ndarray:
 def _back(pixels: np.ndarray, own: np.ndarray, space: Space) -> np.ndarray:
     """A block of the result in sRGB (h, w, 3) and the photo's own values there (h, w, channels) -> own values."""
     before = _own_linear(own, space)
-    seen = _quantise(_encode(before), pixels.dtype)     # what the network was given
-    bright, dark = _linear(pixels), _linear(seen)
+    bright, dark = _linear(pixels), np.clip(before, 0, 1)
     weights = np.array([0.2126, 0.7152, 0.0722], np.float32)
     gain = (bright @ weights + DARKEST) / (dark @ weights + DARKEST)
     light = bright + (before - dark) * np.minimum(gain, MOST_GAIN)[..., None]
     result = _quantise(_from_linear(light, space), pixels.dtype)
-    unchanged = (pixels == seen).all(axis=2, keepdims=True)
+    unchanged = (pixels == _quantise(_encode(dark), pixels.dtype)).all(axis=2, keepdims=True)  # from what the network was given
     return np.where(unchanged, own, result)
 
 

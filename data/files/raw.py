@@ -7,8 +7,9 @@ import numpy as np
 
 from data.files.kinds import check_size
 from data.files.metadata import exif_of_tiff
-from data.files.photo import Photo, PhotoError
+from data.files.photo import INCOMPLETE, Photo, PhotoError
 
+SLACK = 4096                 # bytes that some cameras count too many
 SRGB_CURVE = (2.4, 12.92)    # power and slope at the dark end, as LibRaw wants them
 
 
@@ -19,6 +20,8 @@ def develop(data: bytes, max_megapixels: float) -> Photo:
     """
     import rawpy
 
+    if _is_cut_off(data):
+        raise PhotoError(INCOMPLETE)
     try:
         with rawpy.imread(io.BytesIO(data)) as raw:
             check_size(raw.sizes.width, raw.sizes.height, max_megapixels)
@@ -34,3 +37,16 @@ def develop(data: bytes, max_megapixels: float) -> Photo:
     if pixels.ndim == 2 or pixels.shape[2] == 1:
         pixels = np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
     return Photo(np.ascontiguousarray(pixels[..., :3]), exif=exif_of_tiff(data))
+
+
+def _is_cut_off(data: bytes) -> bool:
+    """Whether pixels lie behind the end of the file, of raw files that are built like TIFF: LibRaw makes them black."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            pages = [below for page in file.pages for below in (page, *(page.pages or ()))]
+            return any(offset > 0 and offset + count > len(data) + SLACK for page in pages
+                       for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False))
+    except Exception:  # no TIFF, or one that tifffile does not know: LibRaw's to say
+        return False

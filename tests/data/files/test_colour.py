@@ -13,7 +13,9 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from data.files.colour import D65, SRGB_PRIMARIES, make_profile, profile_of_codes
 from data.files.encoding import encode
-from data.files.images import Photo, PhotoError, decode_photo, side_by_side
+from data.files.images import Photo, PhotoError, decode_photo, read_photo, side_by_side, write_photo
+from engine.enhancing.folder_job import run_job
+from engine.enhancing.job_plan import plan_job
 
 # By their publishers: primaries as x, y; white; the curve's power, None for that of sRGB.
 SPACES = {"sRGB": (SRGB_PRIMARIES, D65, None),
@@ -207,3 +209,23 @@ def test_a_comparison_is_srgb_without_a_profile():
     both = side_by_side(photo, photo)
     assert both.icc_profile is None and decode_photo(encode(both, ".png")).pixels[0, 0, 0] == photo.pixels[0, 0, 0]
     assert decode_photo(encode(photo, ".bmp")).pixels[0, 0, 0] == photo.pixels[0, 0, 0]  # holds no profile
+
+
+def test_through_a_folder_job(scene, tmp_path):
+    """What enhancing writes is in the photo's own space, with its profile."""
+    primaries, white, power = SPACES["Display P3"]
+    profile = make_profile(primaries, power, white)
+    own = encoded(scene @ to_xyz("sRGB").T @ np.linalg.inv(to_xyz("Display P3")).T, "Display P3")
+    (tmp_path / "in").mkdir()
+    write_photo(tmp_path / "in/a.tif", Photo(np.round(own * 65535).astype(np.uint16), icc_profile=profile))
+    seen = []
+
+    def enhance(pixels: np.ndarray) -> np.ndarray:
+        seen.append(pixels)
+        return np.round((pixels / 65535) ** 0.5 * 65535).astype(np.uint16)
+
+    run_job(plan_job(tmp_path / "in", tmp_path / "out"), enhance)
+    np.testing.assert_allclose(seen[0] / 65535, encoded(scene, "sRGB"), atol=2e-4)
+    written = read_photo(tmp_path / "out/a.tif")
+    assert written.icc_profile == profile
+    np.testing.assert_allclose(written.pixels / 65535, encoded(scene, "sRGB") ** 0.5, atol=2e-3)
