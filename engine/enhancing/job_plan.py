@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data.files.clips import is_video
 from data.files.folders import walk
 from data.files.kinds import FORMATS, PHOTO_SUFFIXES, is_photo, result_suffix
 
@@ -62,6 +63,9 @@ def plan_job(input_path: Path, output_dir: Path, *, output_format: str | None = 
         sources = _photos_below(input_path, output_dir, plan)
     elif input_path.is_file():
         if input_path.suffix.lower() not in PHOTO_SUFFIXES:
+            if is_video(input_path):
+                raise JobError(f"{input_path} is a clip by its name; python infer_video.py --input_path {input_path} enhances "
+                               "it")
             raise JobError(f"{input_path} is no photo by its name; known suffixes: {', '.join(PHOTO_SUFFIXES)}")
         sources = {input_path: Path(input_path.name)}
         plan.single = True
