@@ -20,6 +20,7 @@ from engine.enhancing.options import (
     look_of,
     path,
 )
+from engine.launcher import guarded, place
 from engine.program import run_program
 
 FILE_OPTIONS = ("output_format", "quality", "overwrite", "compare", "contact_sheet")
@@ -72,12 +73,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run with the command line `argv` (default: the program's) and return the exit status."""
     args = parse_arguments(argv)
-    logging.basicConfig(format="%(message)s")
     try:
         from engine.environment import load_env_file
 
         load_env_file()
-        return run(args)
+        # Of several processes, the first one's warnings are those of all.
+        logging.basicConfig(format="%(message)s", level=logging.WARNING if place().rank == 0 else logging.ERROR)
+        return guarded(lambda: run(args))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -132,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
 
     summary = enhance_photos(plan, enhancer, args.input_path, args.output_dir, args.weights_path, overwrite=args.overwrite,
                              max_megapixels=args.max_megapixels, sheet=args.contact_sheet, compare=args.compare)
-    return INTERRUPTED if summary.interrupted else FAILED if summary.failed else DONE
+    return INTERRUPTED if summary.interrupted else FAILED if summary.failed or summary.orphaned else DONE
 
 
 if __name__ == "__main__":

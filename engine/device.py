@@ -4,11 +4,11 @@ from __future__ import annotations
 import ctypes
 import functools
 import logging
-import os
 import platform
 
 import torch
 
+from engine.launcher import place
 from models.kernels import has_cpu_kernels
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # and "auto"
@@ -37,7 +37,7 @@ def choose_device(name: str) -> torch.device:
         raise DeviceError("PyTorch finds no Apple GPU (mps) here; use --device cpu")
     if kind != "cuda":
         return torch.device(kind)
-    number = int(index) if index else int(os.environ.get("LOCAL_RANK", 0)) % gpus
+    number = int(index) if index else place().local_rank % gpus
     if number >= gpus:
         raise DeviceError(f"device cuda:{number}; the {gpus} GPU(s) here are " + ", ".join(f"cuda:{i}" for i in range(gpus)))
     return torch.device("cuda", number)

@@ -1,9 +1,7 @@
-"""The processes of one launch (accelerate launch, torchrun), and what they tell each other."""
+"""The processes of a training, which take every step together. Those that share out photos: engine/team.py."""
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -12,10 +10,6 @@ import torch
 from torch import distributed as dist
 
 T = TypeVar("T")
-
-# A rank that is done waits for the slowest one, which may have large pictures or a slow device: not the 10 to 30 minutes
-# of a training step. A process that dies is noticed at once all the same: its connections close.
-LONGEST_WAIT = timedelta(days=7)
 
 
 @dataclass
@@ -78,24 +72,3 @@ def joined_processes(longest_wait: timedelta) -> Processes:
     slow = dist.get_world_size() > 1 and "gloo" not in dist.get_backend()
     group = dist.new_group(backend="gloo", timeout=longest_wait) if slow else None
     return Processes(dist.get_rank(), dist.get_world_size(), group)
-
-
-@contextmanager
-def all_processes() -> Iterator[Processes]:
-    """The processes of this launch, for the length of the block: those of the training that runs, or those which the
-    launcher's variables (RANK, WORLD_SIZE, ..) announce, or this one alone. All of them must enter the block.
-    """
-    joined = dist.is_available() and dist.is_initialized()
-    announced = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    if not joined and not announced:
-        yield Processes()
-        return
-    if joined:
-        group: Any = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
-    else:
-        dist.init_process_group("gloo", timeout=LONGEST_WAIT)
-        group = dist.group.WORLD
-    try:
-        yield Processes(dist.get_rank(), dist.get_world_size(), group)
-    finally:
-        dist.destroy_process_group(group)

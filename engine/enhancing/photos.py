@@ -1,6 +1,7 @@
 """The photos of a plan from beginning to end: enhanced, recorded, shown on one sheet, and told."""
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -11,18 +12,27 @@ from engine.enhancing.enhancer import Enhancer
 from engine.enhancing.folder_job import Summary, is_there, run_job
 from engine.enhancing.job_plan import Plan, describe_ignored
 from engine.enhancing.job_record import JobRecord, job_settings
+from engine.team import team
+
+logger = logging.getLogger(__name__)
 
 
 def enhance_photos(plan: Plan, enhancer: Enhancer, input_path: Path, output_dir: Path, weights_path: Path, *,
                    overwrite: bool = False, max_megapixels: float, sheet: Path | None = None, compare: bool = False) -> Summary:
     """Write the results of `plan` and, into `sheet`, one picture of all of them; print what was done.
 
+    Under a launcher all its processes make this call and share the photos; the first one prints, and its summary is of all.
     weights_path: for the record of what made the results. compare: the sheet shows inputs and results side by side.
     Raises JobError, with nothing written, where a file in a result's place is not known as such.
     """
     record = JobRecord(output_dir, job_settings(input_path, weights_path, quality=plan.quality, **enhancer.record()))
-    with logging_redirect_tqdm():
-        summary = run_job(plan, enhancer, overwrite=overwrite, max_megapixels=max_megapixels, record=record)
+    with team(output_dir) as members, logging_redirect_tqdm():
+        summary = run_job(plan, enhancer, overwrite=overwrite, max_megapixels=max_megapixels, record=record, team=members)
+    if not members.is_main:
+        if summary.orphaned:
+            logger.error("the first process is gone; this one has gone on for as long as it could, and written %d: the same "
+                         "command again makes what is missing", summary.written)
+        return summary
     print(f"{summary}; results in {output_dir}")
     if plan.ignored:
         print(f"other files in the folder: {describe_ignored(plan.ignored)}")

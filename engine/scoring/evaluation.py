@@ -2,29 +2,29 @@
 
 For every picture of every set: enhance it, save the result as an 8-bit PNG, score what was saved against the reference
 (or on its own in sets without references), and the dark input likewise, as the line to beat. One picture is in memory at
-a time. Under a launcher each process takes its share of the pictures; the scores of all are gathered at the end.
+a time. Under a launcher each picture is scored by whichever process is free; the first process has the scores of all.
 """
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
 from data.benchmarks import BenchmarkAbsent, BenchmarkError, BenchmarkSet, Pair
-from data.files.images import Photo, PhotoError, read_photo, to_8_bit, write_photo
-from engine.background import interruptible
-from engine.enhancing.folder_job import FORESEEN, EnhancePixels, why_it_failed
-from engine.processes import Processes, all_processes
+from data.files.images import PhotoError
+from engine.enhancing.folder_job import EnhancePixels, why_it_failed
+from engine.scoring.picture_scorer import PictureScorer
 from engine.scoring.report import overview_table, write_overview, write_set
 from engine.scoring.scores import PictureScores, SetScores
-from metrics.suite import PAIRED, UNPAIRED, MetricSuite, Scores
+from engine.sharing import SharedWork
+from engine.team import Team, team
+from metrics.suite import PAIRED, UNPAIRED, MetricSuite
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +42,10 @@ def run(sets: Sequence[BenchmarkSet], enhance_pixels: EnhancePixels, output_dir:
     A metric whose weights this machine does not have is reported and no failure; neither is an absent set unless
     `required`. Raises EvaluationError when there is no set at all.
     """
-    with all_processes() as processes:
-        results = evaluate(sets, enhance_pixels, output_dir, device, processes=processes, settings=settings)
-        if processes.rank > 0:
-            return 0
+    with team(output_dir) as members:
+        results = evaluate(sets, enhance_pixels, output_dir, device, members=members, settings=settings)
+    if not members.is_main:
+        return 0
     if all(result.absent for result in results):
         raise EvaluationError("\n".join([*(str(result.problem) for result in results),
                                          "python -m data.check lists what is on this machine"]))
@@ -56,61 +56,46 @@ def run(sets: Sequence[BenchmarkSet], enhance_pixels: EnhancePixels, output_dir:
 
 
 def evaluate(sets: Sequence[BenchmarkSet], enhance_pixels: EnhancePixels, output_dir: Path, device: torch.device, *,
-             processes: Processes | None = None, max_images: int | None = None, score_inputs: bool = True,
+             members: Team | None = None, max_images: int | None = None, score_inputs: bool = True,
              metrics: Sequence[str] | None = None, settings: Mapping[str, Any] | None = None) -> list[SetScores]:
     """Enhance and score the pictures of all sets, and write pictures and reports below `output_dir`.
 
     enhance_pixels: from the pixels of a dark picture, uint8 or uint16 (H, W, 3), to those of the enhanced one.
     device: where metrics with networks run.
-    processes: that share the work; None: those of this launch. Then every one of them must make this call.
+    members: processes that share the work; None: those of this launch. Then every one of them must make this call.
     max_images: only the first so many pictures of each set. metrics: names; None: all that apply to the set.
     settings: what to say in the reports about how the pictures were made.
 
     Returns the scores of all sets on every process. No trouble with a set or a picture ends the evaluation: it is
     logged and stands in the scores and reports. Raises EvaluationError when the reports cannot be written. After Ctrl-C
-    a single process writes the reports of what has been scored, which say so, before it raises KeyboardInterrupt; those of
-    an earlier evaluation stay.
+    the first process writes the reports of what has been scored, which say so, before all raise KeyboardInterrupt; those of
+    an earlier evaluation stay. Raises TeamError where the first process is gone.
     """
-    if processes is None:
-        with all_processes() as found:
-            return evaluate(sets, enhance_pixels, output_dir, device, processes=found, max_images=max_images,
+    if members is None:
+        with team(output_dir) as found:
+            return evaluate(sets, enhance_pixels, output_dir, device, members=found, max_images=max_images,
                             score_inputs=score_inputs, metrics=metrics, settings=settings)
-    suites: dict[bool, MetricSuite] = {}
-    results: list[SetScores] = []
-    unwritten: list[str] = []
-    about = dict(settings or {})
-    interrupted = False
-    for number, benchmark in enumerate(sets):
-        applicable = UNPAIRED if benchmark.high is None else PAIRED
-        result = SetScores(benchmark, [name for name in applicable if metrics is None or name in metrics])
-        results.append(result)
-        try:
-            pairs = _pairs(result, output_dir)[:max_images]
-            # The first picture of each set goes to another process, so that many small sets are shared out evenly too.
-            share = pairs[(processes.rank - number) % processes.world::processes.world]
-            _score(result, share, suites, enhance_pixels, output_dir, device, score_inputs, processes)
-        except KeyboardInterrupt:
-            if processes.world > 1:  # the others would wait
-                raise
-            result.problem, interrupted = f"interrupted after {len(result.pictures)} pictures", True
-        except Exception as error:  # whatever it is, the other processes wait for this one's scores
-            result.problem = why_it_failed(error)
-            logger.error("failed: %s: %s", benchmark.name, result.problem, exc_info=True)
-        _gather(result, processes)
-        folder = output_dir / benchmark.name
-        if processes.rank == 0 and result.pictures and not (interrupted and (folder / "summary.json").exists()):
-            _written(unwritten, partial(write_set, result, folder, None if interrupted else folder / PICTURES, about))
-        if interrupted:
-            break
-    if processes.rank == 0:
-        _log_what_is_lacking(results)
-        if not (interrupted and (output_dir / "summary.json").exists()):
-            _written(unwritten, partial(write_overview, results, output_dir, about))
-    if unwritten:
-        raise EvaluationError(f"results could not be written to {output_dir}: {unwritten[0]}")
-    if interrupted:
-        raise KeyboardInterrupt
-    return results
+
+    def find() -> list[tuple[SetScores, list[Pair]]]:
+        results = []
+        for benchmark in sets:
+            applicable = UNPAIRED if benchmark.high is None else PAIRED
+            result = SetScores(benchmark, [name for name in applicable if metrics is None or name in metrics])
+            results.append((result, _pairs(result, output_dir)[:max_images]))
+        return results
+
+    job = _Evaluation(members.on_main("sets", find), members, output_dir, dict(settings or {}))
+    try:
+        job.score(_Scorers(enhance_pixels, output_dir, device, score_inputs))
+        job.collect()
+    except KeyboardInterrupt:
+        job.interrupted = True
+        members.stop()
+        job.collect()
+        if members.is_main:
+            job.finish()
+        raise
+    return members.on_main("results", job.finish)
 
 
 def _pairs(result: SetScores, output_dir: Path) -> list[Pair]:
@@ -127,80 +112,106 @@ def _pairs(result: SetScores, output_dir: Path) -> list[Pair]:
         return []
 
 
-def _score(result: SetScores, share: Sequence[Pair], suites: dict[bool, MetricSuite], enhance_pixels: EnhancePixels,
-           output_dir: Path, device: torch.device, score_inputs: bool, processes: Processes) -> None:
-    """This process's share of one set, into `result`. `suites` keeps the metrics for the next set of the kind."""
-    if not share:
-        return
-    paired = result.benchmark.high is not None
-    if paired not in suites:
-        suites[paired] = MetricSuite(result.metrics, device)
-    result.missing = dict(suites[paired].missing)
-    score = PictureScorer(enhance_pixels, suites[paired], output_dir / result.name / PICTURES, score_inputs)
-    bar = tqdm(share, desc=result.name, unit=" pictures", disable=processes.rank > 0, dynamic_ncols=True)
-    for pair in bar:
-        result.pictures.append(score(pair))
+class _Scorers:
+    """A scorer for each set; sets of a kind share their metrics, which are built once, when they are first needed."""
+
+    def __init__(self, enhance_pixels: EnhancePixels, output_dir: Path, device: torch.device, score_inputs: bool) -> None:
+        self.enhance_pixels, self.output_dir, self.device, self.score_inputs = enhance_pixels, output_dir, device, score_inputs
+        self._suites: dict[bool, MetricSuite] = {}
+        self._problems: dict[bool, str] = {}
+
+    def score(self, result: SetScores, pair: Pair) -> _Outcome:
+        """Every error is an outcome: with several processes, no one may leave the others waiting."""
+        paired = result.benchmark.high is not None
+        if paired not in self._suites and paired not in self._problems:
+            try:
+                self._suites[paired] = MetricSuite(result.metrics, self.device)
+            except Exception as error:
+                self._problems[paired] = why_it_failed(error)
+                logger.error("failed: %s: %s", result.name, self._problems[paired], exc_info=True)
+        if paired in self._problems:
+            return _Outcome(None, {}, self._problems[paired])
+        suite = self._suites[paired]
+        scorer = PictureScorer(self.enhance_pixels, suite, self.output_dir / result.name / PICTURES, self.score_inputs)
+        return _Outcome(scorer(pair), dict(suite.missing))
 
 
-class PictureScorer:
-    """Enhances, saves and scores one picture after another."""
+@dataclass(frozen=True)
+class _Outcome:
+    """What came of one picture: its scores, and which metrics are missing; or why nothing of its kind can be scored."""
 
-    def __init__(self, enhance_pixels: EnhancePixels, suite: MetricSuite, folder: Path, score_inputs: bool) -> None:
-        self.enhance_pixels, self.suite, self.folder, self.score_inputs = enhance_pixels, suite, folder, score_inputs
-
-    def __call__(self, pair: Pair) -> PictureScores:
-        """Every error becomes the picture's `problem`: with several processes, no one may leave the others waiting."""
-        scores = PictureScores(pair.name.as_posix(), str(pair.low), None if pair.high is None else str(pair.high))
-        try:
-            self._score(pair, scores)
-        except Exception as error:
-            scores.problem = why_it_failed(error)
-            logger.error("failed: %s: %s", pair.low, scores.problem, exc_info=not isinstance(error, FORESEEN))
-        return scores
-
-    def _score(self, pair: Pair, scores: PictureScores) -> None:
-        dark, reference = _read(pair.low), None if pair.high is None else to_8_bit(_read(pair.high).pixels)
-        scores.height, scores.width = dark.pixels.shape[:2]
-        if reference is not None and reference.shape != dark.pixels.shape:
-            raise PhotoError(f"sizes differ: {pair.low} has {_size(dark.pixels)}, its reference {pair.high} has "
-                             f"{_size(reference)}")
-        start = time.perf_counter()
-        output = to_8_bit(self.enhance_pixels(dark.pixels))
-        scores.seconds = time.perf_counter() - start
-        target = self.folder / pair.name.with_suffix(".png")
-        try:
-            write_photo(target, Photo(output, icc_profile=None if dark.gray else dark.icc_profile))
-        except PhotoError as error:
-            raise PhotoError(f"{target} {error}") from None
-        source = to_8_bit(dark.pixels)
-        measured = interruptible(self.suite.score, output, reference, source)
-        scores.output, scores.gaps = _numbers(measured), dict(measured.reasons)
-        if self.score_inputs:
-            scores.input = _numbers(interruptible(self.suite.score, source, reference))
+    scores: PictureScores | None
+    missing: dict[str, str]
+    problem: str | None = None
 
 
-def _numbers(scores: Scores) -> dict[str, float]:
-    return {name: value for name, value in scores.items() if name not in scores.reasons}
+class _Evaluation:
+    """The pictures of all sets, and on the first process what came of each. A set's report is written once it is complete."""
 
+    def __init__(self, found: list[tuple[SetScores, list[Pair]]], members: Team, output_dir: Path,
+                 about: dict[str, Any]) -> None:
+        self.results = [result for result, _ in found]
+        self.tasks = [(result, pair) for result, pairs in found for pair in pairs]
+        self.left = {result.name: len(pairs) for result, pairs in found}
+        self.work = SharedWork(members, "pictures", len(self.tasks))
+        self.members, self.output_dir, self.about = members, output_dir, about
+        self.bar = tqdm(total=len(self.tasks), unit="picture", dynamic_ncols=True, disable=not members.is_main)
+        self.unwritten: list[str] = []
+        self.interrupted = False
 
-def _read(path: Path) -> Photo:
-    try:
-        return read_photo(path)
-    except PhotoError as error:
-        raise PhotoError(f"{path}: {error}") from None
+    def score(self, scorers: _Scorers) -> None:
+        """The pictures that this process takes."""
+        for number in self.work.order():
+            if self.work.take(number):
+                result, pair = self.tasks[number]
+                self.bar.set_description(result.name)
+                self.work.report(number, scorers.score(result, pair))
+            self._add(self.work.outcomes())
 
+    def collect(self) -> None:
+        """On the first process: the pictures of the others."""
+        for told in self.work.rest():
+            self._add([told])
+        self.bar.close()
+        if self.members.is_main and not self.interrupted:
+            for number in self.work.unknown():
+                _, pair = self.tasks[number]
+                scores = PictureScores(pair.name.as_posix(), str(pair.low), None if pair.high is None else str(pair.high),
+                                       problem="the process that had it in hand died")
+                self._add([(number, _Outcome(scores, {}))])
 
-def _size(pixels: np.ndarray) -> str:
-    return f"{pixels.shape[1]}x{pixels.shape[0]}"
+    def _add(self, outcomes: Iterable[tuple[int, _Outcome]]) -> None:
+        for number, outcome in outcomes:
+            result, _ = self.tasks[number]
+            result.missing |= outcome.missing
+            result.problem = result.problem or outcome.problem
+            if outcome.scores is not None:
+                result.pictures.append(outcome.scores)
+            self.bar.update()
+            self.left[result.name] -= 1
+            if not self.left[result.name]:
+                self._write(result)
 
+    def _write(self, result: SetScores) -> None:
+        folder = self.output_dir / result.name
+        result.pictures.sort(key=lambda picture: picture.name)
+        if result.pictures and not (self.interrupted and (folder / "summary.json").exists()):
+            _written(self.unwritten, partial(write_set, result, folder, None if self.interrupted else folder / PICTURES, self.about))
 
-def _gather(result: SetScores, processes: Processes) -> None:
-    """Put the scores of all processes into `result` of each, in the order of names."""
-    shares = processes.gather((result.pictures, result.missing, result.problem))
-    result.pictures = sorted((picture for pictures, _, _ in shares for picture in pictures), key=lambda p: p.name)
-    for _, missing, problem in shares:
-        result.missing |= missing
-        result.problem = result.problem or problem
+    def finish(self) -> list[SetScores]:
+        """On the first process: the reports of what is not complete, and the table of all. -> the results."""
+        if self.interrupted:
+            self.results = [result for result in self.results if not self.left[result.name] or result.pictures]
+            for result in self.results:
+                if self.left[result.name]:
+                    result.problem = f"interrupted after {len(result.pictures)} pictures"
+                    self._write(result)
+        _log_what_is_lacking(self.results)
+        if not (self.interrupted and (self.output_dir / "summary.json").exists()):
+            _written(self.unwritten, partial(write_overview, self.results, self.output_dir, self.about))
+        if self.unwritten:
+            raise EvaluationError(f"results could not be written to {self.output_dir}: {self.unwritten[0]}")
+        return self.results
 
 
 def _written(unwritten: list[str], write: Callable[[], None]) -> None:

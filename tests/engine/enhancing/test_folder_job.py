@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from data.files.images import Photo, read_photo, write_photo
-from engine.enhancing import folder_job
+from engine.enhancing import folder_job, photo_queue
 from engine.enhancing.contact_sheet import contact_sheet
 from engine.enhancing.enhancement import EnhancementError
 from engine.enhancing.folder_job import run_job
@@ -220,7 +220,7 @@ def test_decoding_encoding_and_computing_overlap(folder, tmp_path, monkeypatch):
         waits.append(second_computed.wait(10))
         write_photo(path, photo)
 
-    monkeypatch.setattr(folder_job, "read_photo", read)
+    monkeypatch.setattr(photo_queue, "read_photo", read)
     monkeypatch.setattr(folder_job, "write_photo", write)
     assert run_job(plan_job(folder, tmp_path / "out"), enhance).written == 3
     assert waits == [True] * 6

@@ -19,6 +19,7 @@ from engine.scoring import evaluation
 from engine.scoring.evaluation import EvaluationError, evaluate, run
 from metrics.psnr import psnr
 from metrics.ssim import ssim
+from metrics.suite import Scores
 
 PROJECT = Path(__file__).resolve().parents[3]
 CPU = torch.device("cpu")
@@ -258,7 +259,7 @@ def test_unpaired_sets_have_no_reference_column(make_set, tmp_path, monkeypatch)
 
         def score(self, output, reference=None, source=None):
             assert reference is None
-            scores = evaluation.Scores()
+            scores = Scores()
             scores["piqe"] = float(output.std())
             return scores
 
