@@ -114,11 +114,11 @@ def run(args: argparse.Namespace) -> int:
     if (args.benchmark or args.target_path) and look["max_working_megapixels"] is None:
         look["max_working_megapixels"] = 0.0  # scores are of the network's own work, unless asked otherwise
     enhancer = load_enhancer(args.config_path, args.weights_path, args.device, **look)
-    if args.check_gpu_mem:
+    if args.check_gpu_mem and place().rank == 0:
         from engine.enhancing.memory_check import memory_report
 
         print(memory_report(enhancer.model, enhancer, enhancer.settings.max_working_megapixels))
-    if args.export_onnx:
+    if args.export_onnx and place().rank == 0:
         from engine.enhancing.export import export_onnx
 
         export_onnx(enhancer.model, args.export_onnx, **enhancer.settings.steps)

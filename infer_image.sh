@@ -4,6 +4,7 @@
 #   bash infer_image.sh                                   the samples, into results/samples
 #   bash infer_image.sh INPUT [OUTPUT_DIR] [options]      a photo or a folder; options are those of infer_image.py
 #   bash infer_image.sh --help
+#   .venv/bin/torchrun --nproc_per_node gpu infer_image.py --input_path INPUT --output_dir OUTPUT_DIR    on all GPUs
 set -euo pipefail
 project=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 
@@ -37,7 +38,7 @@ setup=()
 for option in "$@"; do
   case "$option" in
     -h | --help)
-      sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+      sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
       echo
       export HVR_SKIP_SETUP=1 # help needs no packages
       ;;
