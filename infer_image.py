@@ -133,7 +133,8 @@ def run(args: argparse.Namespace) -> int:
     from engine.enhancing.photos import enhance_photos
 
     summary = enhance_photos(plan, enhancer, args.input_path, args.output_dir, args.weights_path, overwrite=args.overwrite,
-                             max_megapixels=args.max_megapixels, sheet=args.contact_sheet, compare=args.compare)
+                             max_megapixels=args.max_megapixels, sheet=args.contact_sheet, compare=args.compare,
+                             batch_megapixels=args.batch_megapixels)
     return INTERRUPTED if summary.interrupted else FAILED if summary.failed or summary.orphaned else DONE
 
 

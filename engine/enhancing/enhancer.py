@@ -32,9 +32,13 @@ class Enhancer:
         return next(self.model.parameters()).device
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        return interruptible(enhancement.enhance, self.model, pixels, **self.options())
+
+    def options(self) -> dict[str, Any]:
+        """The settings as keywords of `enhance`."""
         options = self.settings.record()
-        del options["z_distribution"]
-        return interruptible(enhancement.enhance, self.model, pixels, **options)
+        del options["z_distribution"]  # the model has it
+        return options
 
     def record(self) -> dict[str, Any]:
         """What decides on a result beside the photo and the weights: the settings, and those of the network."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from data.files.images import MAX_MEGAPIXELS, Photo, PhotoError, read_photo, side_by_side, write_photo
 from data.files.kinds import longest_side
+from engine.enhancing.batches import Batches
 from engine.enhancing.enhancement import EnhancementError, ImageError
 from engine.enhancing.job_plan import JobError, Plan, Task
 from engine.enhancing.job_record import JobRecord
@@ -26,14 +27,6 @@ logger = logging.getLogger(__name__)
 FORESEEN = (PhotoError, ImageError, EnhancementError)
 ENCODERS = 4  # threads; as many photos wait in memory
 EnhancePixels = Callable[[np.ndarray], np.ndarray]  # (H, W, 3) uint8 or uint16 -> the same kind
-
-
-@dataclass(frozen=True)
-class Batches:
-    """Photos of one size and type go through `enhance` together, up to `pixels` pixels in all."""
-
-    pixels: float
-    enhance: Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 
 
 @dataclass
@@ -81,6 +74,7 @@ def run_job(plan: Plan, enhance_pixels: EnhancePixels, *, overwrite: bool = Fals
 
     team: processes that share the photos; all must make this call. The first one decides what is to be done, and its summary
     is of all; that of another is of what it has written. Raises TeamError where the first one does not come.
+    batches: how photos of one size go through the network together.
     """
     team = team or Team()
     todo = team.on_main("todo", lambda: _what_to_do(plan, overwrite, record))

@@ -79,6 +79,9 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
                        "pairs with --compare); a sheet that is there is replaced")
     files.add_argument("--max_megapixels", type=number(float, 0, 178), default=120.0, metavar="M",
                        help="larger photos are refused")
+    files.add_argument("--batch_megapixels", type=number(float, 0, 1000), metavar="M", help="photos of one size go through "
+                       "the network together, up to so many megapixels in all; 0: one at a time; default: 2 on a GPU, 0 on a "
+                       "CPU, which gains nothing by it")
 
 
 def add_look_options(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from data.files.images import PhotoError, write_photo
+from engine.enhancing.batches import batches_of
 from engine.enhancing.contact_sheet import contact_sheet
 from engine.enhancing.enhancer import Enhancer
 from engine.enhancing.folder_job import Summary, is_there, run_job
@@ -18,16 +19,19 @@ logger = logging.getLogger(__name__)
 
 
 def enhance_photos(plan: Plan, enhancer: Enhancer, input_path: Path, output_dir: Path, weights_path: Path, *,
-                   overwrite: bool = False, max_megapixels: float, sheet: Path | None = None, compare: bool = False) -> Summary:
+                   overwrite: bool = False, max_megapixels: float, sheet: Path | None = None, compare: bool = False,
+                   batch_megapixels: float | None = None) -> Summary:
     """Write the results of `plan` and, into `sheet`, one picture of all of them; print what was done.
 
     Under a launcher all its processes make this call and share the photos; the first one prints, and its summary is of all.
     weights_path: for the record of what made the results. compare: the sheet shows inputs and results side by side.
+    batch_megapixels: see `batches_of`.
     Raises JobError, with nothing written, where a file in a result's place is not known as such.
     """
     record = JobRecord(output_dir, job_settings(input_path, weights_path, quality=plan.quality, **enhancer.record()))
     with team(output_dir) as members, logging_redirect_tqdm():
-        summary = run_job(plan, enhancer, overwrite=overwrite, max_megapixels=max_megapixels, record=record, team=members)
+        summary = run_job(plan, enhancer, overwrite=overwrite, max_megapixels=max_megapixels, record=record, team=members,
+                          batches=batches_of(enhancer, batch_megapixels))
     if not members.is_main:
         if summary.orphaned:
             logger.error("the first process is gone; this one has gone on for as long as it could, and written %d: the same "

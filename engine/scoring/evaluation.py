@@ -196,7 +196,8 @@ class _Evaluation:
         folder = self.output_dir / result.name
         result.pictures.sort(key=lambda picture: picture.name)
         if result.pictures and not (self.interrupted and (folder / "summary.json").exists()):
-            _written(self.unwritten, partial(write_set, result, folder, None if self.interrupted else folder / PICTURES, self.about))
+            pictures = None if self.interrupted else folder / PICTURES  # for a sheet that takes seconds
+            _written(self.unwritten, partial(write_set, result, folder, pictures, self.about))
 
     def finish(self) -> list[SetScores]:
         """On the first process: the reports of what is not complete, and the table of all. -> the results."""
