@@ -3,11 +3,11 @@
     python -m benchmarks.uneven_light --input DIR [--config_path FILE --weights_path FILE] [--steps 2] [--every 1]
                                       [--megapixels 0.3] [--metrics niqe piqe]
 
-Brightness is luma, 0.299 R + 0.587 G + 0.114 B, in [0, 1]; all measures are of 8-bit pictures. For each photo, then the mean
-over the photos that have such pixels:
+Brightness is luma, 0.299 R + 0.587 G + 0.114 B, in [0, 1]; all measures are of 8-bit pictures:
 
-- bright: how much brighter the pixels have become whose input was above 0.5 (0: a face under flash is left as it was)
-- dark: mean of the pixels whose input was below 0.15
+- bright: how much brighter the pixels have become whose input was above 0.5 (0: a face under flash is left as it was), over
+  all such pixels of all photos: where a photo has few of them, they lie in the dark and have to rise with it
+- dark: mean of the pixels whose input was below 0.15; mean over the photos that have some, as all that follows
 - blown: share of all pixels above 0.97 whose input was below 0.9, in percent
 - loe: lightness order error against the input (metrics/loe.py)
 
@@ -37,10 +37,12 @@ BLOWN, NOT_BLOWN = 0.97, 0.9  # of the result, of the input
 
 
 def light_measures(result: np.ndarray, source: np.ndarray) -> dict[str, float]:
-    """"bright", "dark" and "blown" (module docstring) of RGB uint8 (H, W, 3); NaN where the input has no such pixels."""
+    """"bright", "dark" and "blown" (module docstring) of RGB uint8 (H, W, 3), and "bright_share", the share of bright pixels;
+    NaN where the input has no such pixels."""
     before, after = (picture @ LUMA / 255 for picture in (source, result))
     bright, dark = before > BRIGHT, before < DARK
     return {"bright": float((after - before)[bright].mean()) if bright.any() else math.nan,
+            "bright_share": float(bright.mean()),
             "dark": float(after[dark].mean()) if dark.any() else math.nan,
             "blown": 100 * float(((after > BLOWN) & (before < NOT_BLOWN)).mean())}
 
@@ -74,20 +76,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in tqdm(names, unit="photo"):
         source = shrunk(to_8_bit(read_photo(options.input / name).pixels), options.megapixels)
         for row, picture in zip(rows, per_supervision_step(model, source, options.steps, seed=0), strict=True):
-            row.append({**light_measures(picture, source), **suite.score(picture, source=source)})
-    columns = ["bright", "dark", "blown", *suite.available]
+            row.append({**light_measures(picture, source), "pixels": source.size / 3, **suite.score(picture, source=source)})
+    places = {"bright": 3, "dark": 3, "blown": 4, "loe": 0, **dict.fromkeys(options.metrics, 2)}
+    places = {column: places[column] for column in places if column not in suite.missing}
     print(f"\n{len(names)} photos; N = {model.N} is this model's default\n")
-    print("| supervision step | " + " | ".join(columns) + " |\n|" + "---|" * (len(columns) + 1))
+    print("| supervision step | " + " | ".join(places) + " |\n|" + "---|" * (len(places) + 1))
     for number, row in enumerate(rows, 1):
-        cells = [_mean([values[column] for values in row], 4 if column == "blown" else 3 if column in ("bright", "dark") else
-                       0 if column == "loe" else 2) for column in columns]
+        means = [(mean(row, column), digits) for column, digits in places.items()]
+        cells = ["" if math.isnan(value) else f"{value:.{digits}f}" for value, digits in means]
         print(f"| {number} | " + " | ".join(cells) + " |")
 
 
-def _mean(values: Sequence[float], places: int) -> str:
-    """Of those that are numbers."""
-    kept = [value for value in values if not math.isnan(value)]
-    return f"{math.fsum(kept) / len(kept):.{places}f}" if kept else ""
+def mean(photos: Sequence[dict[str, float]], column: str) -> float:
+    """Of one measure over the photos that have it, weighed as the module's docstring says; NaN where none has."""
+    weights = [values["pixels"] * values["bright_share"] if column == "bright" else 1.0 for values in photos]
+    kept = [(weight, values[column]) for weight, values in zip(weights, photos, strict=True) if not math.isnan(values[column])]
+    return sum(weight * value for weight, value in kept) / sum(weight for weight, _ in kept) if kept else math.nan
 
 
 if __name__ == "__main__":

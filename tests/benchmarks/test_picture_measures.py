@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.colour import SECTORS, hue_errors, hue_table
-from benchmarks.uneven_light import light_measures, shrunk
+from benchmarks.uneven_light import light_measures, mean, shrunk
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -25,8 +25,17 @@ def test_bright_and_dark_parts_are_those_of_the_input():
     assert measured["bright"] == pytest.approx((0.2 - 0.2) / 2, abs=1e-9)
     assert measured["dark"] == pytest.approx((0.2 + 0.8) / 2, abs=1e-9)
     assert measured["blown"] == 25.0
+    assert measured["bright_share"] == 0.5
     nothing = light_measures(gray(255), gray(100))
     assert math.isnan(nothing["bright"]) and math.isnan(nothing["dark"]) and nothing["blown"] == 100.0
+
+
+def test_bright_pixels_count_alike_and_photos_without_any_do_not():
+    photos = [{"bright": 0.1, "bright_share": 0.5, "dark": 0.2, "pixels": 100},
+              {"bright": 0.4, "bright_share": 0.1, "dark": 0.4, "pixels": 100},
+              {"bright": math.nan, "bright_share": 0.0, "dark": math.nan, "pixels": 300}]
+    assert mean(photos, "bright") == pytest.approx((50 * 0.1 + 10 * 0.4) / 60)
+    assert mean(photos, "dark") == pytest.approx(0.3) and math.isnan(mean(photos[2:], "dark"))
 
 
 def test_shrunk_keeps_small_photos_and_proportions(make_photo):
