@@ -23,6 +23,9 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
                         help="go on from a run's checkpoint_epoch_latest or best_model folder")
     parser.add_argument("--init_weights", metavar="FILE", help="start a new run from the weights in this .safetensors file")
     parsed = parser.parse_args(arguments)
+    for option in ("resume_from_checkpoint", "init_weights"):
+        if getattr(parsed, option) == "":
+            parser.error(f"--{option}: an empty text; expected a path (is a shell variable not set?)")
     if parsed.resume_from_checkpoint and parsed.init_weights:
         parser.error("--init_weights is for new runs; --resume_from_checkpoint brings its own weights")
     return parsed

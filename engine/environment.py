@@ -47,7 +47,8 @@ def parse_env(text: str, source: str = ".env") -> dict[str, str]:
 
     settings: dict[str, str] = {}
     for binding in parse_stream(io.StringIO(text)):
-        if binding.error or (binding.key is not None and not (_NAME.fullmatch(binding.key) and binding.value is not None)):
+        named = binding.key is None or (_NAME.fullmatch(binding.key) and binding.value is not None)
+        if binding.error or not named or "\0" in (binding.value or ""):
             line = next((line.strip() for line in binding.original.string.splitlines() if line.strip()), "")
             raise EnvironmentFileError(f"{source}, line {_line_of(binding.original)}: {line!r} is no setting; expected "
                                        "NAME=value")

@@ -3,9 +3,8 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 
@@ -66,5 +65,11 @@ class StopRequest:
         if self._raise:
             raise Interrupted(self.signal_name)
         if not again:
-            print(f"\n{self.signal_name}: finishing this batch, then saving (Ctrl-C again: stop without saving)",
-                  file=sys.stderr, flush=True)
+            _say(f"\n{self.signal_name}: finishing this batch, then saving (Ctrl-C again: stop without saving)\n")
+
+
+def _say(text: str) -> None:
+    """To standard error without Python's buffer: the signal may come while something is being printed through that, which
+    then takes nothing else ("reentrant call")."""
+    with suppress(OSError):
+        os.write(2, text.encode())

@@ -14,7 +14,7 @@ from exp_config.streams import open_standard_streams
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
-INTERRUPTED = 130  # exit status
+WRONG_USAGE, INTERRUPTED = 2, 130  # exit statuses
 
 
 def run_program(main: Callable[[], int]) -> NoReturn:
@@ -24,6 +24,11 @@ def run_program(main: Callable[[], int]) -> NoReturn:
     ignored. What cannot be printed, since nobody reads it any more, is dropped and changes nothing.
     """
     open_standard_streams()
+    try:
+        os.getcwd()
+    except OSError:  # torch's libraries would not load, and say something else
+        print("error: the current folder has been deleted; cd to another one, and start again there", file=sys.stderr)
+        leave(WRONG_USAGE)
     for number in ENDING:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, interrupt)

@@ -155,6 +155,8 @@ def _check_ranges(c: Any) -> None:
     for name in ("geometry_rate", "augment_rate", "sensor_noise_rate", "uneven_light_rate", "uneven_colour_spread",
                  "lr_cosine_warmup_rate", "exposure_mean", "inference_detail"):
         need(name, 0 <= getattr(c, name) <= 1, "a number in [0, 1]")
+    for name in ("project_name", "exp_name"):  # parts of the run folder's name
+        need(name, _is_file_name(getattr(c, name)), "a part of a folder's name: some printable characters, no / or \\")
     need("seed", 0 <= c.seed < 2**64, "a whole number from 0 to 2^64 - 1")
     need("learning_rate", c.learning_rate > 0, "more than 0")
     need("lr_scaling_factor", c.lr_scaling_factor > 0, "more than 0")
@@ -180,6 +182,10 @@ def _check_ranges(c: Any) -> None:
         need("eval_dataset", set(folders) in ({"low"}, {"low", "high"}),
              f'for {name!r} {{"low": folder}} or {{"low": folder, "high": folder}}')
     _check_schedule(c)
+
+
+def _is_file_name(text: str) -> bool:
+    return bool(text.strip()) and text.isprintable() and not set(text) & set("/\\") and not text.startswith(".")
 
 
 def _is_range(value: Any, upper: float) -> bool:

@@ -15,8 +15,8 @@ def home() -> Path | None:
 
 def user_cache() -> Path | None:
     """Where this project keeps what can be made again: $XDG_CACHE_HOME/hvr-ssle, else ~/.cache/hvr-ssle, else nowhere."""
-    given = os.environ.get("XDG_CACHE_HOME")
-    if given:
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(given):  # others do not count: XDG Base Directory Specification
         return Path(given) / "hvr-ssle"
     folder = home()
     return None if folder is None else folder / ".cache" / "hvr-ssle"

@@ -31,6 +31,7 @@ from exp_config import Config
 
 logger = logging.getLogger(__name__)
 
+SHORTEST = 1e-6    # seconds between two readings of a clock that may be coarse
 MAX_SKIPPED = 100  # optimizer steps in a row that fp16 scaling may leave out before the run is given up
 
 
@@ -125,7 +126,7 @@ class Training:
         self.check_finite()
         numbers = self._read_meter()
         now = time.perf_counter()
-        speed = steps * self.photos_per_step / (now - since)
+        speed = steps * self.photos_per_step / max(now - since, SHORTEST)
         bar.set_postfix_str(f"loss {numbers[TOTAL]:.4f}, {speed:.1f} images/s", refresh=False)
         self._report("train", {**numbers, "learning_rate": self.parts.optimizer.param_groups[0]["lr"]}, speed)
         return now, 0

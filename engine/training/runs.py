@@ -53,11 +53,16 @@ def run_folder_of(checkpoint: Path) -> Path | None:
 def lock(run: Path) -> TextIO:
     """Claim the run folder until the returned file is closed or the process ends.
 
-    Raises CheckpointError while another training writes there.
+    By hand, since filelock would not tell which process has it, nor go on where a file system has no locks.
+    Raises CheckpointError while another training writes there, and where it cannot be written.
     """
     import fcntl
 
-    file = open(run / LOCK_FILE, "a+", encoding="utf-8")  # noqa: SIM115 (closed by the caller)
+    try:
+        file = open(run / LOCK_FILE, "a+", encoding="utf-8")  # noqa: SIM115 (closed by the caller)
+    except OSError as error:
+        raise CheckpointError(f"the run folder {run} cannot be written: {error.strerror or error}. Copy the checkpoint folder "
+                              "elsewhere and resume from there: it goes on in a new run folder") from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

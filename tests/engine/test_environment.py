@@ -23,7 +23,7 @@ def test_values_are_taken_as_they_stand():
         "A": "${HOME}/x", "B": "${A}", "C": "a=b", "D": "two\nlines"}
 
 
-@pytest.mark.parametrize("line", ["no setting", "1A=2", "=x", "NAME", "A-B=1", 'C="unfinished', "export"])
+@pytest.mark.parametrize("line", ["no setting", "1A=2", "=x", "NAME", "A-B=1", 'C="unfinished', "export", "D=x\0y"])
 def test_no_setting(line):
     with pytest.raises(EnvironmentFileError, match="line 2"):
         parse_env(f"A=1\n{line}\n")

@@ -18,14 +18,14 @@ def handlers():
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_the_first_signal_is_noted(name, capsys):
+def test_the_first_signal_is_noted(name, capfd):
     before = signal.getsignal(signal.Signals[name])
     with StopRequest() as stop:
         os.kill(os.getpid(), signal.Signals[name])
         assert stop.signal_name == name
         with pytest.raises(Interrupted, match=name), stop.at_once():
             pass
-    assert capsys.readouterr().err.startswith(f"\n{name}: finishing this batch, then saving")
+    assert capfd.readouterr().err.startswith(f"\n{name}: finishing this batch, then saving")
     assert signal.getsignal(signal.Signals[name]) == before
     with pytest.raises(Interrupted, match=name), StopRequest() as stop, stop.at_once():
         os.kill(os.getpid(), signal.Signals[name])

@@ -46,3 +46,5 @@ def test_a_home(monkeypatch, tmp_path):
     assert user_cache() == tmp_path / ".cache/hvr-ssle" and Config.path("~/x") == tmp_path / "x"
     monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
     assert user_cache() == Path("/elsewhere/hvr-ssle")
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")  # relative ones do not count
+    assert user_cache() == tmp_path / ".cache/hvr-ssle"

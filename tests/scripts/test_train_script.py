@@ -79,6 +79,7 @@ SCHEDULES = [{"type": "linear", "start": RANGES, "end": {**RANGES, name: values}
     ("exp_name=mine", "--set exp_name=mine: an experiment of the class is chosen by --exp_name"),
     ("colour_gains=[1, Infinity]", "colour_gains = [1.0, inf]; expected finite numbers"),
     ("seed=99999999999999999999999", "expected a whole number from 0 to 2^64 - 1"),
+    *((f"project_name={text}", "a part of a folder's name") for text in ("../x", "a/b", " ", "..", '"a\\u0000b"', r"a\b")),
     ("seed=-1", "seed = -1; expected a whole number from 0"),
     *((f'eval_dataset={{"{name}": {{"low": "x"}}}}', "names of folders that lie below the results")
       for name in ("../../esc", "a/../..", "..", ".", "", "/tmp/esc", r"..\\esc")),
@@ -100,6 +101,14 @@ def test_settings_at_the_end_of_their_range():
 def test_a_config_json_with_a_byte_order_mark(config, tmp_path):
     (tmp_path / "config.json").write_text(config.read_text(), encoding="utf-8-sig")
     assert load_config(tmp_path / "config.json") == load_config(config)
+
+
+@pytest.mark.parametrize("option", ["--resume_from_checkpoint", "--init_weights"])
+def test_an_empty_path_is_refused(option, capsys):
+    """Of a shell variable that is not set: a new run would begin, or something else be looked for."""
+    with pytest.raises(SystemExit):
+        parse_arguments([option, ""])
+    assert f"{option}: an empty text" in capsys.readouterr().err
 
 
 def test_options_are_not_abbreviated(capsys):

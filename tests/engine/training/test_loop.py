@@ -235,6 +235,20 @@ def test_a_disk_that_fails_leaves_the_way_to_resume(tiny_config, monkeypatch, ca
     assert f"resume with:\n  python train.py --resume_from_checkpoint {run / LATEST}\n" in capsys.readouterr().err
 
 
+def test_a_run_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / runs.LOCK_FILE).mkdir()
+    with pytest.raises(CheckpointError, match=r"cannot be written: .*Copy the checkpoint folder elsewhere"):
+        runs.lock(tmp_path)
+
+
+def test_a_clock_that_stands_still(tiny_config, monkeypatch):
+    """A coarse clock gives equal times for two short steps."""
+    monkeypatch.setattr("engine.training.loop.time.perf_counter", lambda: 7.0)
+    run = train(tiny_config(epochs=1, log_every=1))
+    assert all(line["images_per_second"] > 0 for line in map(json.loads, (run / "history.jsonl").read_text().splitlines())
+               if line["kind"] == "train")
+
+
 def test_unwritable_place(tiny_config, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="set checkpoint_dir|Set checkpoint_dir"):
