@@ -6,14 +6,14 @@ import io
 import numpy as np
 from PIL import Image
 
-from data.files.kinds import PhotoError, check_size
+from data.files.kinds import MAX_MEGAPIXELS, PhotoError, check_size
 from data.files.photo import INCOMPLETE
 
 SCAN, END = b"\xff\xda", b"\xff\xd9"
 FILLERS = (b"", b"\x55" * 64, b"\xaa" * 64)
 
 
-def whole_jpeg(data: bytes, max_megapixels: float = 120.0) -> bytes:
+def whole_jpeg(data: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> bytes:
     """The file, with its end marker where only that is missing. Raises PhotoError where rows are missing.
 
     A decoder fills up what is missing as if zeros stood there: if other bytes in their place change nothing, then every row is

@@ -22,6 +22,8 @@ def from_pillow(data: bytes, kind: str, max_megapixels: float) -> Photo:
                 raise PhotoError("32 bits per channel are not supported; save it with 8 or 16 bits")
             profile, dpi = image.info.get("icc_profile"), image.info.get("dpi")
             values = _jpeg_2000(data) if kind == "JPEG 2000" else _channels(image)
+            if image.mode == "LAB":  # sRGB by now
+                profile = None
     except Image.DecompressionBombError:
         raise PhotoError("its header announces more pixels than a photo has; see --max_megapixels") from None
     return from_channels(values, 1, icc_profile=profile, dpi=tuple(map(float, dpi)) if dpi and min(dpi) >= 1 else None)

@@ -41,16 +41,18 @@ def libvips() -> Any:
 def read_vips(data: bytes, kind: str, max_megapixels: float) -> Photo:
     """The photo in the bytes of a file of `kind`, in its own colours. Raises PhotoError with the reason."""
     vips = libvips()
+    if kind == "AVIF" and data[8:12] == b"avis":
+        raise PhotoError("an animation (a sequence of pictures); expected a single picture")
     if kind == "JPEG":
-        data = whole_jpeg(data)
+        data = whole_jpeg(data, max_megapixels)
     try:
         image = getattr(vips.Image, LOADERS[kind])(data, fail_on="error")
         check_size(image.width, image.height, max_megapixels)
         header = dict(png_header(data)) if kind == "PNG" else {}
-        frames = 2 if b"acTL" in header else image.get("n-pages") if image.get_typeof("n-pages") and kind == "WEBP" else 1
-        if frames > 1:
-            count = int.from_bytes(header[b"acTL"][:4], "big") if header else frames
-            raise PhotoError(f"an animation: {count} frames; expected a single picture")
+        frames = _field(image, "n-pages") if kind == "WEBP" else None
+        frames = int.from_bytes(header[b"acTL"][:4], "big") if b"acTL" in header else frames
+        if frames and frames > 1:
+            raise PhotoError(f"an animation: {frames} frames; expected a single picture")
         values = image.numpy()
     except vips.Error as error:
         raise PhotoError(INCOMPLETE if is_cut_off(data, kind) else f"damaged: {_reason(error)}") from None

@@ -334,6 +334,7 @@ def test_reasons(tmp_path, pixels):
         saved(Image.new("F", (4, 4)), "TIFF"): "32 bits",
         encode(Photo(pixels.astype(np.uint16)), ".png")[:-100]: "damaged",
         encode(Photo(pixels), ".heic")[:-100]: "HEIC.*incomplete", encode(Photo(pixels), ".avif")[:-100]: "incomplete",
+        encode(Photo(pixels), ".avif").replace(b"ftypavif", b"ftypavis", 1): "an animation",
         saved(Image.new("1", (14000, 14000)), "PNG"): "pixels",
     }
     for data, reason in cases.items():
