@@ -6,13 +6,15 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class WeightAverage:
     """average <- average + (1 - d) (weights - average) after each optimizer step, d = min(decay, (1 + t) / (10 + t)).
 
     t counts the updates before: the warm-up of d keeps the random first weights out of short runs' averages.
-    Every rank keeps the same average, since every rank has the same weights.
+    Every rank keeps the same average, since every rank has the same weights. (torch's AveragedModel has no such warm-up: its
+    first update copies the weights; and with its count on a GPU, each update waits for it.)
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -25,7 +27,7 @@ class WeightAverage:
     def update(self) -> None:
         """Take in the weights after an optimizer step."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(list(self._average.values()), list(self._weights.values()), 1 - decay)
+        get_ema_multi_avg_fn(decay)(list(self._average.values()), list(self._weights.values()), self.updates)
         self.updates += 1
 
     def restart(self) -> None:

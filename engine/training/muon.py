@@ -1,8 +1,9 @@
 """Muon: weight matrices move along their orthogonalised momentum, everything else by AdamW.
 
 Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024; scale of the steps from Liu et al.,
-"Muon is Scalable for LLM Training", 2025, so that AdamW's learning rates hold. (`torch.optim.Muon` takes 2-D tensors only,
-and most weights here are convolutions.)
+"Muon is Scalable for LLM Training", 2025, so that AdamW's learning rates hold. (`torch.optim.Muon` takes 2-D tensors
+alone. Views of the convolutions would do, but it iterates in bfloat16: its step differs by 1.6 % of its length. Besides it
+takes one matrix at a time, and checkpoints and gradient scaling would have to know 45 views beside the weights.)
 
 Why here: brightness dominates every gradient of this task, and the directions of colour are small beside it; Adam scales
 numbers one by one and cannot tell these directions apart. An orthogonal step is as long in each of them.
