@@ -9,7 +9,7 @@ import pytest
 
 from engine.enhancing.enhancement import enhance
 from exp_config import Config
-from img import make_architecture, make_figures, make_samples, make_training_curve
+from img import make_architecture, make_figures, make_look, make_samples, make_training_curve
 from img.drawing import PALETTES
 from models import HVR
 
@@ -45,6 +45,22 @@ def test_the_recursion_ends_with_the_enhanced_photo(make_photo):
 def test_strips_keep_proportions(make_photo):
     row = make_figures.strip([make_photo(30, 60), make_photo(60, 30)], height=20)
     assert row.size == (40 + make_figures.GAP + 10, 20)
+
+
+def test_the_look_picture_shows_what_the_options_change(make_photo, monkeypatch):
+    model, dark = HVR.from_config(Config(z_distribution="zeros")).eval(), make_photo(40, 60) // 3
+    monkeypatch.setattr(make_look, "PART", (slice(5, 35), slice(10, 50)))
+    shown = []
+    monkeypatch.setattr(make_look, "row", lambda pictures, labels: shown.append((list(pictures), labels)) or make_figures.strip(
+        pictures, 20))
+    sheet = make_look.look(model, [dark, dark, dark])
+    (bright, _), (colours, _), (parts, labels) = shown
+    assert sheet.height == 3 * 20 + 2 * make_figures.GAP and labels == ["a part of the photo", "--detail 0", "--detail 1"]
+    assert [p.mean() for p in bright] == sorted(p.mean() for p in bright) and bright[0].mean() < bright[2].mean()
+    spread = [float(np.ptp(p.astype(float), 2).mean()) for p in colours]
+    assert spread == sorted(spread) and spread[0] < 0.7 * spread[2]
+    assert np.array_equal(parts[0], dark[5:35, 10:50]) and not np.array_equal(parts[1], parts[2])
+    np.testing.assert_array_equal(bright[1], enhance(model, dark, detail=1))
 
 
 def test_darkening_takes_stops_of_light(make_photo):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import engine.enhancing.enhancement
+from data.files.images import read_photo
 from engine.device import DeviceError
 from engine.enhancing import sizes
 from engine.enhancing.enhancement import EnhancementError, add_border, cut_border, enhance
@@ -13,8 +14,8 @@ from engine.enhancing.finishing import detail_map
 from engine.enhancing.pictures import ImageError
 from engine.enhancing.sizes import enlarged_rows, shrunk
 from engine.enhancing.tone import adjusted
-from exp_config import Config
-from models import HVR
+from exp_config import PROJECT_ROOT, Config
+from models import HVR, load_pretrained
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,16 @@ def test_bands_batches_and_kinds_agree(model, make_photo, monkeypatch):
         np.testing.assert_allclose(together, wanted, atol=1e-5)
         eight = enhance(model, photos[1], **settings)
         assert np.abs(eight / 255 - wanted[1]).max() < 0.51 / 255
+
+
+def test_a_working_size_of_one_pixel_more_changes_next_to_nothing(monkeypatch):
+    model = load_pretrained(PROJECT_ROOT / "checkpoint/zeros/config.json", PROJECT_ROOT / "checkpoint/zeros/HVR.safetensors")
+    photo = read_photo(PROJECT_ROOT / "img/samples/rocket.jpg").pixels / np.float32(255)
+    results = []
+    for size in ((200, 299), (201, 300)):  # the network extends the second by 7 rows and 4 columns more, to whole windows
+        monkeypatch.setattr(engine.enhancing.enhancement, "working_size", lambda *_, size=size: size)
+        results.append(enhance(model, photo, detail=1, max_working_megapixels=0.06))
+    assert -10 * np.log10(np.square(results[0] - results[1]).mean()) > 45
 
 
 def test_detail_is_the_models_unless_given(model, photo, monkeypatch):
