@@ -23,6 +23,7 @@ from engine.enhancing.options import (
 )
 from engine.program import run_program
 
+CPU_MEGAPIXELS = 0.1                   # shown to the network of each frame: two cores then make one or more a second
 DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit statuses, beside WRONG_USAGE
 
 
@@ -50,7 +51,7 @@ def build_parser() -> Parser:
                       help="each frame by itself, as infer_image.py would: it flickers")
     clip.add_argument("--resume", action="store_true", help="go on with the part that an ended run has left")
     clip.add_argument("--overwrite", action="store_true", help="make results anew that are there already, and begin parts anew")
-    add_look_options(parser)
+    add_look_options(parser, "the config's, and 0.1 on a CPU")
     return parser
 
 
@@ -94,12 +95,17 @@ def run(args: argparse.Namespace) -> int:
 
     encoding = Encoding.of(args.codec, args.crf, args.preset, args.pix_fmt)
 
-    from engine.enhancing.enhancer import load_enhancer  # brings torch, which takes seconds: options and paths are right by now
+    from engine.device import choose_device  # brings torch, which takes seconds: options and paths are right by now
+    from engine.enhancing.enhancer import load_enhancer
     from engine.enhancing.job_record import job_settings
     from engine.video.clip_job import enhance_clip
 
-    enhancer = load_enhancer(args.config_path, args.weights_path, args.device, **look_of(args))
+    look = look_of(args)
+    if look["max_working_megapixels"] is None and choose_device(args.device).type == "cpu":
+        look["max_working_megapixels"] = CPU_MEGAPIXELS
+    enhancer = load_enhancer(args.config_path, args.weights_path, args.device, **look)
     settings = job_settings(args.input_path, args.weights_path, **enhancer.record())
+    del settings["input"]  # a clip is known by its name and size, wherever it is moved
     enhance = functools.partial(enhance_clip, enhance_pixels=enhancer, encoding=encoding, settings=settings,
                                 steady=not args.frame_by_frame, resume=args.resume, overwrite=args.overwrite)
     tally = run_clips(clips, enhance, resume=args.resume, overwrite=args.overwrite)

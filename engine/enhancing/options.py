@@ -84,8 +84,8 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
                        "CPU, which gains nothing by it")
 
 
-def add_look_options(parser: argparse.ArgumentParser) -> None:
-    """What decides on the result; `look_of` takes them out again."""
+def add_look_options(parser: argparse.ArgumentParser, working_size: str = "the config's, for scoring 0") -> None:
+    """What decides on the result; `look_of` takes them out again. working_size: the default of that, in words."""
     look = parser.add_argument_group("the result")
     look.add_argument("--strength", type=number(float, 0, 1), default=1.0, metavar="S",
                       help="0: the input, 1: the network's picture, between them a blend")
@@ -97,7 +97,7 @@ def add_look_options(parser: argparse.ArgumentParser) -> None:
                       "the result has, where the photo has light; 0: what the network paints; default: the config's")
     look.add_argument("--max_working_megapixels", type=number(float, 0, 178), metavar="M", help="larger photos are shown to "
                       "the network as copies of so many; the result has the photo's size, and its sharpness by --detail; "
-                      "0: the whole photo; default: the config's, for scoring 0")
+                      f"0: the whole photo; default: {working_size}")
     look.add_argument("--seed", type=number(int, 0, 2**31 - 1), default=0, help="of the initial latents")
     look.add_argument("--z_distribution", choices=("normal", "zeros"), help="initial latents: random numbers, as the seed "
                       "says, or zeros, which are their mean and leave no grain of theirs; default: the config's")

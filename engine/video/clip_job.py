@@ -121,8 +121,11 @@ def _run(reader: ClipReader, writer: ClipWriter, enhance_pixels: EnhancePixels, 
             interrupted = pipeline.run(reader.parts(writer.passed_on, begin - warm_up), enhance, write)
         finish_copying()
         writer.close()
+    except KeyboardInterrupt:  # a second one: the encoder's thread may still be at work
+        writer.stop()
+        raise
     except BaseException as error:
-        writer.end(whole=not isinstance(error, (OSError, KeyboardInterrupt)))
+        writer.end(whole=not isinstance(error, OSError))
         if isinstance(error, (OSError, *FORESEEN)):
             reason = getattr(error, "strerror", None) or error
             raise Unfinished(f"{reason}; the {writer.frames} frames done are in {writer.part}, which plays: once that is "

@@ -109,6 +109,10 @@ class ClipWriter:
         self.end()
         self._check()
 
+    def stop(self) -> None:
+        """Leave the file as it is on the disk, without a word to the encoder or the muxer."""
+        self._file.stop()
+
     def end(self, whole: bool = True) -> None:
         """Finish the file as well as it can be: whole, or as it is on the disk, which plays as far as its last fragment."""
         try:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import infer_image
+import infer_video
 import train
 from data.files.images import Photo, read_photo, write_photo
 from losses.total import NAMES as LOSS_NAMES
@@ -63,7 +64,7 @@ def check_python(arguments: list[str]) -> None:
     if script == "-m":
         assert importlib.util.find_spec(rest[0]) is not None, rest[0]
     else:
-        {"train.py": check_train, "infer_image.py": check_inference}[script](rest)
+        {"train.py": check_train, "infer_image.py": check_inference, "infer_video.py": check_clips}[script](rest)
 
 
 def check_train(arguments: list[str]) -> None:
@@ -78,6 +79,11 @@ def check_inference(arguments: list[str]) -> None:
     for path in (parsed.config_path, parsed.weights_path, parsed.input_path, parsed.target_path):
         if path is not None and not path.is_absolute() and not any(example in str(path) for example in EXAMPLES):
             assert (PROJECT / path).exists(), path
+
+
+def check_clips(arguments: list[str]) -> None:
+    parsed = infer_video.parse_arguments(arguments)
+    assert any(example in str(parsed.input_path) for example in EXAMPLES)
 
 
 def check_accelerate(arguments: list[str]) -> None:
@@ -152,9 +158,11 @@ def test_links_and_pictures_are_there(document):
     assert not missing
 
 
-def test_every_option_of_inference_is_described():
-    options = {option for action in infer_image.build_parser()._actions for option in action.option_strings}
-    described = set(re.findall(r"^\| `(--\w+)", TEXTS["docs/enhancing.md"], flags=re.MULTILINE))
+@pytest.mark.parametrize(("script", "documents"), [(infer_image, ["enhancing"]), (infer_video, ["video", "enhancing"])])
+def test_every_option_of_inference_is_described(script, documents):
+    options = {option for action in script.build_parser()._actions for option in action.option_strings}
+    described = {option for document in documents
+                 for option in re.findall(r"^\| `(--\w+)", TEXTS[f"docs/{document}.md"], flags=re.MULTILINE)}
     assert options - {"-h", "--help"} <= described
 
 

@@ -141,3 +141,23 @@ def test_no_picture_in_it(tmp_path):
         ClipReader(path)
     with pytest.raises(VideoError, match="no file"):
         ClipReader(tmp_path / "missing.mp4")
+
+
+@pytest.mark.parametrize(("name", "codec", "pix_fmt", "tolerance"), [
+    ("a.mov", "png", "rgb24", 0.1), ("b.mkv", "ffv1", "bgr0", 0.1), ("c.mkv", "libx264", "yuv422p10le", 4),
+    ("d.avi", "mjpeg", "yuvj420p", 6), ("e.mpg", "mpeg2video", "yuv420p", 8), ("f.webm", "libvpx-vp9", "yuv420p", 6),
+    ("g.mkv", "ffv1", "yuva420p", 6), ("h.gif", "gif", "rgb8", 25)])
+def test_kinds_of_pixels(tmp_path, pictures, name, codec, pix_fmt, tolerance):
+    """RGB of several orders, with alpha, of full range by its name, by codecs of many containers."""
+    path, wanted = tmp_path / name, pictures(1)[0]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 64, 48, pix_fmt, 4_000_000
+        for number in range(3):
+            frame = av.VideoFrame.from_ndarray(wanted, format="rgb24").reformat(format=pix_fmt)
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    got = pixels_of(read(path)[1])
+    assert len(got) == 3
+    assert np.abs(got[0] / np.iinfo(got[0].dtype).max * 255 - wanted).mean() < tolerance
