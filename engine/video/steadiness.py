@@ -15,9 +15,10 @@ import numpy as np
 from engine.video.motion import Motion, lies_inside, warp
 
 WARM_UP = 24              # frames after which what came before them shows no more
-DETAIL, BRIGHTNESS = 0.75, 0.9  # shares of the carried picture in details, and in low frequencies
+DETAIL, BRIGHTNESS = 0.8, 0.9  # shares of the carried picture in details, and in low frequencies
 FLOW_WIDTH = 480          # pixels of the longer side at which motion and agreement are looked at
-LOW = 1 / 40              # standard deviation of what low frequencies are, of the longer side
+LOW = 1 / 24              # standard deviation of what low frequencies are, of the longer side
+FAR = 0.05                # blurred trust at which low frequencies of the surroundings count for half
 AGREEING = 2.0            # Gaussian in pixels of the small picture, over which inputs are compared: noise averages out
 TOLERANCE = 0.06          # difference of the inputs' square roots that halves the trust, of their level
 NOISE = 4.0               # times the noise of that difference are added to the tolerance
@@ -66,10 +67,11 @@ class Steady:
         change = carried.astype(np.float32) - result
         small = cv2.resize(change, trust.shape[::-1], interpolation=cv2.INTER_AREA) * trust[..., None]
         sigma = LOW * max(trust.shape)
-        low = cv2.GaussianBlur(small, (0, 0), sigma) / (cv2.GaussianBlur(trust, (0, 0), sigma)[..., None] + 1e-3)
-        low *= ((self.brightness - self.detail) * trust)[..., None]
+        known = cv2.GaussianBlur(trust, (0, 0), sigma)[..., None]
+        low = cv2.GaussianBlur(small, (0, 0), sigma) / (known + 1e-3)  # reaches into what is new, which would stand out else
+        own = (self.brightness * known / (known + FAR) - self.detail * trust[..., None]) * low
         change *= cv2.resize(self.detail * trust, (width, height))[..., None]
-        change += cv2.resize(low, (width, height))
+        change += cv2.resize(own, (width, height))
         return np.clip(np.round(result + change), 0, 65535).astype(np.uint16)
 
 
