@@ -50,20 +50,13 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_ERROR
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, OSError) as error:
         from engine.failures import explain_training_failure
 
         message = explain_training_failure(error)
-        if message is None:
+        if message is None and not isinstance(error, OSError):  # those: of a full disk, or files that cannot be used
             raise
-        print(f"error: {message}", file=sys.stderr)
-        return EXIT_ERROR
-    except OSError as error:  # of a full disk, or files that cannot be read or written
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_ERROR
-    except ImportError as error:
-        print(f"error: a package does not load: {error}. To mend the environment: pip install -U -r requirements.txt "
-              "(docs/troubleshooting.md has the usual causes)", file=sys.stderr)
+        print(f"error: {message or error}", file=sys.stderr)
         return EXIT_ERROR
     except (Interrupted, KeyboardInterrupt) as error:
         print(f"stopped: {str(error) or 'by Ctrl-C'}", file=sys.stderr)

@@ -1,6 +1,10 @@
 """What failed where no input was wrong: memory, shared memory. In words that say what to do."""
 from __future__ import annotations
 
+import errno
+import math
+import shutil
+
 import torch
 
 NO_MEMORY = ("not enough memory", "out of memory", "allocate memory")  # in the messages of several versions of torch
@@ -13,8 +17,18 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def is_out_of_shared_memory(error: BaseException) -> bool:
     """Whether a loader process had no shared memory for its batch (/dev/shm, 64 MB in a docker container)."""
+    if isinstance(error, OSError):  # of a semaphore, which has no file's name
+        return error.errno == errno.ENOSPC and error.filename is None and _shared_memory_left() < 2**20
     text = str(error).lower()
     return isinstance(error, RuntimeError) and ("shared memory" in text or "bus error" in text)
+
+
+def _shared_memory_left() -> float:
+    """Bytes; infinite where there is no such place."""
+    try:
+        return shutil.disk_usage("/dev/shm").free
+    except OSError:
+        return math.inf
 
 
 def is_loader_killed(error: BaseException) -> bool:

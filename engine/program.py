@@ -39,7 +39,16 @@ def run_program(main: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt as error:  # outside of what the script itself looks after
         print(f"interrupted{f' by {error}' if str(error) else ''}", file=sys.stderr)
         status = INTERRUPTED
+    except ImportError as error:
+        print(f"error: {explain_import(error)}", file=sys.stderr)
+        status = WRONG_USAGE
     leave(status)
+
+
+def explain_import(error: ImportError) -> str:
+    """One line of a package that does not load, and what to do."""
+    return (f"a package does not load: {error}. To mend the environment: pip install -U -r requirements.txt "
+            "(docs/troubleshooting.md has the usual causes)")
 
 
 def interrupt(number: int, _frame: FrameType | None) -> NoReturn:

@@ -100,12 +100,3 @@ def test_a_program_does_not_wait_for_what_was_given_up():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LONG * 5)
     assert done.returncode == 130 and done.stdout == "said SIGTERM\n" and not done.stderr
     assert time.monotonic() - start < LONG
-
-
-def test_a_folder_that_is_gone(tmp_path):
-    """Told at once: torch's own libraries would fail there with other words."""
-    folder = tmp_path / "gone"
-    folder.mkdir()
-    done = subprocess.run(["bash", "-c", 'rmdir "$1"; exec "$2" "$3" --input_path /x', "bash", folder, sys.executable,
-                           PROJECT / "infer_image.py"], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.startswith("error: the current folder has been deleted")

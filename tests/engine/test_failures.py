@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import train
+from engine import failures
 from engine.failures import explain_training_failure, is_out_of_memory
 
 
@@ -31,6 +32,15 @@ def test_of_a_gpu():
 def test_of_a_container_without_shared_memory(text):
     message = explain_training_failure(RuntimeError(text))
     assert "--ipc=host" in message and "num_workers=0" in message and "\n" not in message
+
+
+def test_no_room_for_a_semaphore(monkeypatch):
+    monkeypatch.setattr(failures, "_shared_memory_left", lambda: 4096)
+    message = explain_training_failure(OSError(28, "No space left on device"))
+    assert "--ipc=host" in message and "num_workers=0" in message
+    assert explain_training_failure(OSError(28, "No space left on device", "/data/file")) is None
+    monkeypatch.setattr(failures, "_shared_memory_left", lambda: 1e9)
+    assert explain_training_failure(OSError(28, "No space left on device")) is None
 
 
 @pytest.mark.parametrize("text", [
