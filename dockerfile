@@ -2,6 +2,7 @@
 #
 #   docker build -t hvr-ssle:latest -f dockerfile .
 #   docker run --gpus all -v $PWD:/workspace/app -it hvr-ssle:latest
+#   docker run --gpus all -p 127.0.0.1:7860:7860 hvr-ssle:latest python app.py --host 0.0.0.0
 #
 # CUDA 13.0 needs an NVIDIA driver of series 580 or newer. For older drivers take another official image of torch 2.11 or
 # newer: docker build --build-arg PYTORCH_IMAGE=pytorch/pytorch:<tag>-runtime ...
@@ -21,12 +22,13 @@ RUN apt-get update \
     && { command -v python || ln -s "$(command -v python3)" /usr/local/bin/python; }
 
 # One layer for all packages, made anew only when a requirements file changes. The constraints keep the image's own torch.
-COPY requirements.txt requirements-metrics.txt requirements-video.txt /tmp/requirements/
+COPY requirements.txt requirements-app.txt requirements-metrics.txt requirements-video.txt /tmp/requirements/
 RUN python -c "from importlib.metadata import version; print(*(f'{name}=={version(name)}' for name in ('torch', 'torchvision')), sep='\n')" \
         > /tmp/requirements/image.txt \
-    && python -m pip install --no-cache-dir -r /tmp/requirements/requirements.txt -r /tmp/requirements/requirements-video.txt -c /tmp/requirements/image.txt \
+    && python -m pip install --no-cache-dir -r /tmp/requirements/requirements.txt -r /tmp/requirements/requirements-app.txt \
+        -r /tmp/requirements/requirements-video.txt -c /tmp/requirements/image.txt \
     && python -m pip install --no-cache-dir --no-deps -r /tmp/requirements/requirements-metrics.txt \
-    && python -c "import accelerate, av, cv2, imagecodecs, pillow_heif, pyiqa, pyvips, rawpy, tifffile, torch, torchvision"
+    && python -c "import accelerate, av, cv2, gradio, imagecodecs, pillow_heif, pyiqa, pyvips, rawpy, tifffile, torch, torchvision"
 
 # A user without rights. The home folder is open to every uid, for: docker run --user "$(id -u):$(id -g)"
 RUN useradd --create-home --non-unique --uid 1000 hvr \

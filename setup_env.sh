@@ -2,6 +2,7 @@
 # Makes the Python environment ready and prints the path of its python, the only line on standard output.
 #
 #   bash setup_env.sh             what train.py and infer_image.py need       (requirements.txt)
+#   bash setup_env.sh --app       also what app.py needs                      (requirements-app.txt)
 #   bash setup_env.sh --metrics   also pyiqa, for LPIPS and its like          (requirements-metrics.txt)
 #   bash setup_env.sh --dev       also pyiqa and what tests and linters need  (requirements-dev.txt)
 #
@@ -141,9 +142,11 @@ case "${1-}" in
   "") files=(requirements.txt); wanted=(-r "$project/requirements.txt"); metrics="" ;;
   --metrics) files=(requirements.txt requirements-metrics.txt); wanted=(-r "$project/requirements.txt")
     metrics="$project/requirements-metrics.txt" ;;
+  --app) files=(requirements.txt requirements-app.txt); metrics=""
+    wanted=(-r "$project/requirements.txt" -r "$project/requirements-app.txt") ;;
   --dev) files=(requirements.txt requirements-metrics.txt requirements-dev.txt); wanted=(-r "$project/requirements-dev.txt")
     metrics="$project/requirements-metrics.txt" ;;
-  *) fail "unknown argument $1; there are --metrics and --dev." ;;
+  *) fail "unknown argument $1; there are --app, --metrics and --dev." ;;
 esac
 files=("${files[@]/#/$project/}")
 

@@ -14,7 +14,7 @@ import contextlib
 import copy
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,9 @@ from engine.enhancing.sizes import shrunk, working_size
 from engine.failures import is_out_of_memory
 from models import HVR
 from models.hvr import mirror
+from models.latents import State
 
+OnStep = Callable[[str, State], None]
 LIMITS = {"strength": (0, 1), "border": (0, math.inf), "detail": (0, 1), "max_working_megapixels": (0, math.inf),
           "brightness": (-8, 8), "saturation": (0, 8)}
 
@@ -42,7 +44,7 @@ class EnhancementError(RuntimeError):
 def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0, T: int | None = None,
             C: int | None = None, N: int | None = None, border: int | None = None, precision: str = "auto",
             detail: float | None = None, max_working_megapixels: float = 0.0, brightness: float = 0.0,
-            saturation: float = 1.0) -> Picture:
+            saturation: float = 1.0, on_step: OnStep | None = None) -> Picture:
     """Enhance a dark picture, on the device of `model`; the result has the kind, type, shape and range of `image`.
 
     image: numpy (H, W, 3) RGB, uint8, uint16 (full range) or float in [0, 1]; or a float tensor (B, 3, H, W) in [0, 1].
@@ -57,6 +59,8 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
     max_working_megapixels: a larger picture is shown to the network as a copy of so many; the result has the picture's size
         all the same, and its sharpness by `detail`. 0: the whole picture.
     brightness: in stops around the network's own choice; saturation: times the network's (see engine.enhancing.tone).
+    on_step: called after each step of the recursion with "L" or "H" and the state, which the next step changes; what it
+        raises ends the enhancement. Where memory runs out, the steps begin again on another device.
 
     Raises ImageError naming what was found and expected, EnhancementError when the network fails on this picture,
     DeviceError for an unknown precision.
@@ -70,7 +74,7 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
     check_picture(image)
     x = shrunk(image, working_size(*size_of(image), max_working_megapixels), device)          # (B, 3, h, w)
     x = add_border(model.to_model_range(x), border)
-    output = cut_border(_sample(model, x, dtype, seed, {"T": T, "C": C, "N": N}), border)
+    output = cut_border(_sample(model, x, dtype, seed, {"T": T, "C": C, "N": N, "on_step": on_step}), border)
     del x  # large photos: nothing stays in memory that is not needed
     return finished(image, model.to_unit_range(output).clamp_(0, 1), strength=strength, detail=detail, brightness=brightness,
                     saturation=saturation)

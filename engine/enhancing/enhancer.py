@@ -31,8 +31,8 @@ class Enhancer:
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        return interruptible(enhancement.enhance, self.model, pixels, **self.options())
+    def __call__(self, pixels: np.ndarray, on_step: enhancement.OnStep | None = None) -> np.ndarray:
+        return interruptible(enhancement.enhance, self.model, pixels, on_step=on_step, **self.options())
 
     def options(self) -> dict[str, Any]:
         """The settings as keywords of `enhance`."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import app
 import infer_image
 import infer_video
 import train
@@ -64,7 +65,8 @@ def check_python(arguments: list[str]) -> None:
     if script == "-m":
         assert importlib.util.find_spec(rest[0]) is not None, rest[0]
     else:
-        {"train.py": check_train, "infer_image.py": check_inference, "infer_video.py": check_clips}[script](rest)
+        {"train.py": check_train, "infer_image.py": check_inference, "infer_video.py": check_clips,
+         "app.py": app.build_parser().parse_args}[script](rest)
 
 
 def check_train(arguments: list[str]) -> None:
@@ -164,6 +166,12 @@ def test_every_option_of_inference_is_described(script, documents):
     described = {option for document in documents
                  for option in re.findall(r"^\| `(--\w+)", TEXTS[f"docs/{document}.md"], flags=re.MULTILINE)}
     assert options - {"-h", "--help"} <= described
+
+
+def test_every_option_of_the_page_is_described():
+    page = next(group for group in app.build_parser()._action_groups if group.title == "the page")
+    options = {option for action in page._group_actions for option in action.option_strings}
+    assert options == set(re.findall(r"^\| `(--\w+)", TEXTS["docs/page.md"], flags=re.MULTILINE))
 
 
 def test_files_of_the_metrics_are_those_that_are_looked_for():

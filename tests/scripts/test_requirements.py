@@ -13,8 +13,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).resolve().parents[2]
-CODE = ("train.py", "infer_image.py", "infer_video.py", "data", "engine", "exp_config", "losses", "metrics", "models")
+CODE = ("train.py", "infer_image.py", "infer_video.py", "app.py", "data", "engine", "exp_config", "losses", "metrics", "models")
 OPTIONAL = {"av", "pyiqa", "onnx", "onnxscript", "onnxruntime",  # asked for by name where they are missing
+            "gradio", "fastapi", "uvicorn", "starlette",         # so is the page's first, which brings the others
             "triton"}                                        # comes with torch where there are NVIDIA cards
 FOR_PYIQA = {"scipy", "pyyaml", "requests", "huggingface-hub"}  # imported by pyiqa, which is installed without its list
 FOR_SCRIPTS = {"packaging", "pyvips-binary"}                     # setup_env.sh reads versions with it; pyvips's library
@@ -63,8 +64,8 @@ def test_everything_required_is_imported():
     assert not idle, "in requirements.txt, but nothing needs it"
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-metrics.txt", "requirements-video.txt",
-                                  "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-app.txt", "requirements-metrics.txt",
+                                  "requirements-video.txt", "requirements-dev.txt"])
 def test_every_requirement_has_both_ends(name):
     for requirement in requirements(name).values():
         operators = {specifier.operator for specifier in requirement.specifier}

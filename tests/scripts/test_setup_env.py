@@ -40,6 +40,8 @@ class SmallProject:
         make_wheel(self.wheels, "pytest", "9.0", ["pytest"])
         (self.folder / "requirements.txt").write_text('# comment\ntorch>=2.11,<2.16  # why\nnever>=1; python_version < "3"\n')
         (self.folder / "requirements-metrics.txt").write_text("pyiqa>=0.1.16\n")
+        make_wheel(self.wheels, "gradio", "6.31.0", ["gradio"])
+        (self.folder / "requirements-app.txt").write_text("gradio>=6.31\n")
         (self.folder / "requirements-dev.txt").write_text("-r requirements.txt\npytest>=8\n")
 
     @property
@@ -117,6 +119,12 @@ def test_metrics_are_added_on_request(ready):
     assert not modules(ready, "pyiqa")
     assert ready.run("--metrics").returncode == 0
     assert modules(ready, "pyiqa")
+
+
+def test_the_page_is_added_on_request(ready):
+    assert not modules(ready, "gradio")
+    assert ready.run("--app").returncode == 0
+    assert modules(ready, "gradio", "torch") and ready.run("--app").stderr == ""
 
 
 def test_a_version_outside_the_range_is_replaced(ready):
