@@ -308,7 +308,9 @@ from pathlib import Path
 import test_evaluation
 test_evaluation.evaluation.PAIRED = ("psnr", "ssim")
 dataset, output_dir = map(Path, sys.argv[1:])
-found = test_evaluation.evaluate_three_sets(dataset, output_dir)
+found = [test_evaluation.evaluate_three_sets(dataset, output_dir)]
+test_evaluation.torch.distributed.init_process_group("gloo")  # as in a training, between whose epochs the scoring comes
+found += [test_evaluation.evaluate_three_sets(dataset, output_dir) for _ in range(4)]
 (output_dir / f"found{os.environ['RANK']}").write_text(str(found))  # lines of two processes on one pipe can mix
 """
 
@@ -327,7 +329,7 @@ def test_two_processes_share_the_pictures_and_find_what_one_finds(make_set, tmp_
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}, cwd=PROJECT, capture_output=True, text=True,
         timeout=300)
     assert done.returncode == 0, done.stderr
-    assert [(tmp_path / "out2" / f"found{rank}").read_text() for rank in range(2)] == [str(found)] * 2
+    assert [(tmp_path / "out2" / f"found{rank}").read_text() for rank in range(2)] == [str([found] * 5)] * 2
     for name in ("One", "Five"):
         one, two = (list(csv.DictReader((tmp_path / folder / name / "scores.csv").open())) for folder in ("out1", "out2"))
         assert [{**row, "seconds": ""} for row in one] == [{**row, "seconds": ""} for row in two]
