@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -141,6 +142,14 @@ def store_port(seconds: float) -> int | None:
 def lifeline() -> int:
     """The process whose end means that this one does not come back: its guard, or itself."""
     return os.getppid() if _guarded else os.getpid()
+
+
+def machine() -> str:
+    """Where a number means the same process: this machine, or this container on it."""
+    space = ""
+    with suppress(OSError):
+        space = os.readlink("/proc/self/ns/pid")  # of Linux
+    return f"{socket.gethostname()} {space}"
 
 
 def runs(process: int) -> bool:

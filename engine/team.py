@@ -10,7 +10,6 @@ import json
 import logging
 import pickle
 import signal
-import socket
 import threading
 import time
 from collections import deque
@@ -22,7 +21,7 @@ from typing import Any, TypeVar
 
 from torch import distributed as dist
 
-from engine.launcher import lifeline, place, runs
+from engine.launcher import lifeline, machine, place, runs
 from engine.stores import COMING, Line, OwnStore, TeamError, address_file, launch_store
 
 T = TypeVar("T")
@@ -111,13 +110,20 @@ class Team:
         """It came, has not left, and gives no sign of life."""
         if not self.has_come(rank) or self.has_ended(rank):
             return False
-        machine, process = json.loads(self.tell("get", f"here/{rank}"))
-        if machine == socket.gethostname() and not runs(process):
+        place_of, process = json.loads(self.tell("get", f"here/{rank}"))
+        if place_of == machine() and not runs(process):
             return not self.has_ended(rank)  # it may have left meanwhile
         beat, now = self.tell("add", f"beat/{rank}", 0), time.monotonic()
         known, since = self._beats.get(rank, (None, now))
         self._beats[rank] = (beat, since if beat == known else now)
         return now - self._beats[rank][1] > SILENCE
+
+    def is_orphaned(self) -> bool:
+        """The first process is gone, and with it, perhaps, the store."""
+        try:
+            return not self.is_main and self.is_dead(0)
+        except TeamError:
+            return True
 
     def is_working(self, rank: int) -> bool:
         """It may yet do something; one that was announced and has not come, for ABSENT seconds."""
@@ -135,7 +141,7 @@ class Team:
         """Come, and give signs of life from now on. interrupting: a stop is a Ctrl-C of this process, too."""
         if self.world == 1:
             return
-        self.tell("set", f"here/{self.rank}", json.dumps([socket.gethostname(), lifeline()]))
+        self.tell("set", f"here/{self.rank}", json.dumps([machine(), lifeline()]))
         self._came = time.monotonic()
         self._thread = threading.Thread(target=self._pulse, args=(interrupting,), daemon=True)
         self._thread.start()
@@ -159,8 +165,8 @@ class Team:
         """Note the processes on this machine."""
         for rank in range(self.world):
             if rank not in self._neighbours and rank != self.rank and self.has_come(rank):
-                machine, process = json.loads(self.tell("get", f"here/{rank}"))
-                self._neighbours[rank] = process if machine == socket.gethostname() else None
+                place_of, process = json.loads(self.tell("get", f"here/{rank}"))
+                self._neighbours[rank] = process if place_of == machine() else None
             elif self._neighbours.get(rank) and self.has_ended(rank):
                 self._neighbours[rank] = None
 

@@ -148,7 +148,7 @@ class _Job:
             self._finish_writing()
         for number, problem in self.work.rest():
             self._count(number, problem)
-        self.summary.orphaned = not self.team.is_main and (self.team.lost or self.team.is_dead(0))
+        self.summary.orphaned = self.team.is_orphaned()
 
     def lost(self) -> list[int]:
         """On the first process, in the end: photos that were computed by a process which died before they were written. Those
@@ -227,7 +227,7 @@ def is_there(path: Path) -> bool:
         return False
 
 
-def why_it_failed(error: Exception) -> str:
+def why_it_failed(error: BaseException) -> str:
     """One line for the user; errors that nobody foresaw come with their type."""
     lines = str(error).strip().splitlines() or ["no message"]
     return lines[0] if isinstance(error, FORESEEN) else f"{type(error).__name__}: {lines[0]}"

@@ -27,8 +27,11 @@ def test_devices():
 def test_every_process_of_a_launcher_gets_its_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    assert choose_device("auto") == choose_device("cuda") == torch.device("cuda", 1)
+    for variables in ({"LOCAL_RANK": "1"}, {"SLURM_NTASKS": "8", "SLURM_PROCID": "5", "SLURM_LOCALID": "3"}):
+        with monkeypatch.context() as launched:
+            for name, value in variables.items():
+                launched.setenv(name, value)
+            assert choose_device("auto") == choose_device("cuda") == torch.device("cuda", 1)
     assert choose_device("cuda:0") == torch.device("cuda", 0)
 
 
