@@ -6,7 +6,7 @@ import logging
 import sys
 from pathlib import Path
 
-from engine.program import run_program
+from engine.program import explain_import, run_program
 
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
 
@@ -57,6 +57,9 @@ def main(arguments: list[str]) -> int:
         if message is None and not isinstance(error, OSError):  # those: of a full disk, or files that cannot be used
             raise
         print(f"error: {message or error}", file=sys.stderr)
+        return EXIT_ERROR
+    except ImportError as error:
+        print(f"error: {explain_import(error)}", file=sys.stderr)
         return EXIT_ERROR
     except (Interrupted, KeyboardInterrupt) as error:
         print(f"stopped: {str(error) or 'by Ctrl-C'}", file=sys.stderr)
