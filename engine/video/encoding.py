@@ -1,7 +1,6 @@
 """How the result is encoded: the options of the command line, checked before anything is computed."""
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -11,14 +10,12 @@ from engine.video.errors import VideoError, require_pyav
 if TYPE_CHECKING:
     import av
 
-logger = logging.getLogger(__name__)
-
 SHORT_NAMES = {"h264": "libx264", "avc": "libx264", "h265": "libx265", "hevc": "libx265", "vp9": "libvpx-vp9",
                "av1": "libsvtav1"}
 WITH_CRF = ("libx264", "libx265", "libvpx-vp9", "libvpx", "libsvtav1", "libaom-av1")
 WITH_PRESET = ("libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc", "av1_nvenc", "h264_qsv", "hevc_qsv")
 # Of x265: no pictures that refer across a key frame, where --resume goes on; and only its errors.
-PRIVATE = {"libx265": {"x265-params": "open-gop=0:log-level=error"}, "libsvtav1": {"svtav1-params": "scd=1"}}
+PRIVATE = {"libx265": {"x265-params": "open-gop=0:log-level=error"}}
 SECONDS_PER_KEY_FRAME = 2  # what an interruption loses at most
 
 

@@ -31,7 +31,7 @@ class Part:
     """What comes next in a clip: packets that go through as they are, then a frame, if there is one.
 
     pixels: (H, W, 3) RGB, upright, uint8 or uint16. pts, duration: in the clip's `time_base`, counted from its start;
-    duration 0: unknown. key: numbers frames from 0.
+    duration 0: unknown. number: of the frame, from 0.
     """
 
     packets: list[av.Packet] = field(default_factory=list)

@@ -75,11 +75,6 @@ class ClipWriter:
     def passed_on(self) -> set[int]:
         return set(self._others)
 
-    @property
-    def extradata(self) -> bytes | None:
-        """The encoder's header, which all packets of a file share."""
-        return self._stream.codec_context.extradata
-
     def write(self, pixels: np.ndarray, pts: int, duration: int) -> None:
         """Encode a frame, (H, W, 3) RGB uint8 or uint16. Raises OSError once the disk has failed."""
         frame = from_rgb(even(pixels, self.encoding.pix_fmt), self.encoding.pix_fmt, self.colour)

@@ -165,20 +165,22 @@ def short_gops(monkeypatch):
 
 
 @pytest.mark.usefixtures("short_gops")
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_ctrl_c_leaves_what_was_done_and_resume_goes_on(clip, tmp_path, suffix):
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "libx264"), (".mkv", "libx264"), (".mp4", "libx265"),
+                                               (".mkv", "libvpx-vp9")])
+def test_ctrl_c_leaves_what_was_done_and_resume_goes_on(clip, tmp_path, suffix, codec):
+    encoding = Encoding(codec, preset=None if "vpx" in codec else "ultrafast", crf=8)
     path = clip(f"clip{suffix}", 20, sound=True, stamps=[3600 * number + 700 * (number % 3) for number in range(20)])
     output = tmp_path / "out" / path.name
-    outcome = run(path, output, StopAfter(14))
+    outcome = run(path, output, StopAfter(14), encoding)
     part = Path(f"{output}.part")
     assert outcome.part == part and outcome.frames == 14 and not output.exists()
     assert len(read_clip(part)) == 14 and packets_of(part, "audio")
     seen = []
-    outcome = run(path, output, lambda pixels: seen.append(1) or twice(pixels), resume=True)
+    outcome = run(path, output, lambda pixels: seen.append(1) or twice(pixels), encoding, resume=True)
     assert outcome.frames == 20 and len(seen) == outcome.made == 8  # from the last key frame, the 12th, on
     assert list(output.parent.iterdir()) == [output]
     whole = tmp_path / "whole" / path.name
-    run(path, whole)
+    run(path, whole, encoding=encoding)
     assert seconds(output) == seconds(whole) == seconds(path)
     assert packets_of(output, "audio") == packets_of(whole, "audio")
     for ours, theirs in zip(read_clip(output), read_clip(whole), strict=True):
