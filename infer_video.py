@@ -23,7 +23,7 @@ from engine.enhancing.options import (
 )
 from engine.program import run_program
 
-CPU_MEGAPIXELS = 0.1                   # shown to the network of each frame: two cores then make one or more a second
+CPU_MEGAPIXELS = 0.05                  # shown to the network of each frame: two cores then make one or more a second
 DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit statuses, beside WRONG_USAGE
 
 
@@ -51,7 +51,7 @@ def build_parser() -> Parser:
                       help="each frame by itself, as infer_image.py would: it flickers")
     clip.add_argument("--resume", action="store_true", help="go on with the part that an ended run has left")
     clip.add_argument("--overwrite", action="store_true", help="make results anew that are there already, and begin parts anew")
-    add_look_options(parser, "the config's, and 0.1 on a CPU")
+    add_look_options(parser, "the config's, and 0.05 on a CPU")
     return parser
 
 
