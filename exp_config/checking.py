@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
+from exp_config.wrong_file import what_it_is_instead
+
 T = TypeVar("T")
 
 CURVE_LIMITS = {"alpha": 0.999, "k": 0.999, "l": 1.0}  # of the darkening curve's parameters
@@ -54,7 +56,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(f"no config file {path}; give the config.json that lies beside the weights") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ConfigError(f"{path} is not a readable JSON file: {error}") from None
+        raise ConfigError(f"{path} is not a readable JSON file{what_it_is_instead(path)}: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds a JSON {type(values).__name__}; expected an object of settings")
     return values

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from exp_config import Config
+from exp_config.wrong_file import what_it_is_instead
 from models.hvr import HVR
 
 WRAPPERS = re.compile(r"(?:(?<=^)|(?<=\.))(?:_orig_mod|module)\.")         # added by torch.compile and DDP
@@ -73,7 +74,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is not a readable safetensors file: {error}") from None
+        raise WeightsError(f"{path} is not a readable safetensors file{what_it_is_instead(path)}: {error}") from None
 
 
 def load_pretrained(config_path: str | Path | Config, weights_path: str | Path, device: str | torch.device = "cpu") -> HVR:
