@@ -162,6 +162,7 @@ def test_a_loader_process_is_killed(config):
         for loader in psutil.Process(process.pid).children():
             loader.kill()
         _, errors = process.communicate(timeout=300)
+    errors = errors.split("Exception ignored in")[0]  # torch's own, at the end, where it finds the second one dead as well
     assert process.returncode == 2 and "Traceback" not in errors, errors
     last = errors.strip().splitlines()[-3:]
     assert last[0] == "resume with:" and last[1].startswith("  python ") and last[2].startswith("error: a loader process")

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 import tempfile
 import time
 from pathlib import Path
@@ -119,7 +120,9 @@ def test_the_script_from_beginning_to_end(weights, tmp_path):
     pytest.importorskip("gradio", reason="needs gradio: pip install -r requirements-app.txt")
     process = subprocess.Popen([sys.executable, "app.py", *weights, "--port", "0", "--host", "0.0.0.0"], cwd=PROJECT, text=True,
                                env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert re.fullmatch(r"page: http://127\.0\.0\.1:\d+ \(Ctrl-C ends it\)\n", process.stdout.readline())
+    address = re.fullmatch(r"page: (http://127\.0\.0\.1:\d+) \(Ctrl-C ends it\)\n", process.stdout.readline())[1]
+    with urllib.request.urlopen(address, timeout=30) as answer:  # it has begun to listen
+        assert answer.status == 200
     assert list(tmp_path.iterdir())
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=30)
