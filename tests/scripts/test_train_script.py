@@ -159,10 +159,8 @@ def test_a_loader_process_is_killed(config):
     command = [sys.executable, str(PROJECT / "train.py"), "--config_path", str(config), "--set", f"checkpoint_dir={runs}"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=config.parent) as process:
         wait_for_steps(process, runs)
-        for loader in psutil.Process(process.pid).children():
-            loader.kill()
+        psutil.Process(process.pid).children()[0].kill()  # one: of a second, torch's destructor would tell in its own way
         _, errors = process.communicate(timeout=300)
-    errors = errors.split("Exception ignored in")[0]  # torch's own, at the end, where it finds the second one dead as well
     assert process.returncode == 2 and "Traceback" not in errors, errors
     last = errors.strip().splitlines()[-3:]
     assert last[0] == "resume with:" and last[1].startswith("  python ") and last[2].startswith("error: a loader process")

@@ -8,9 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
