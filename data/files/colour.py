@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data.files.photo import Photo, PhotoError
+from data.files.photo import Photo, PhotoError, in_depth
 
 D65 = (0.3127, 0.3290, 1.0)
 SRGB_PRIMARIES = (0.640, 0.330, 1.0, 0.300, 0.600, 1.0, 0.150, 0.060, 1.0)  # x, y, Y of red, green and blue
@@ -23,6 +23,7 @@ SRGB_CURVES, GAMMAS, HDR_CURVES = (1, 2, 6, 13, 14, 15), {4: 2.2, 5: 2.8, 8: 1.0
 RELATIVE = 1                    # rendering intent of littleCMS: relative colorimetric
 CURVE_POINTS, PROBES = 4096, 400
 SAME, FITS = 2e-3, 1e-3         # differences in sRGB values (0..1) that count as none; of the matrix from the profile
+DEEP = np.dtype(np.uint16)      # of the sRGB values that a photo of another space is brought to
 ROWS = 256                      # of a photo at once, so that its floating-point values take little memory
 DARKEST = 1e-4                  # linear light: below it, brightening is not taken for a factor
 MOST_GAIN = 50.0
@@ -41,7 +42,8 @@ class Space:
 def to_srgb(photo: Photo) -> Photo:
     """The photo with pixels in sRGB values, `own_pixels` what they were; as it is where its profile is sRGB or absent.
 
-    A profile that cannot be used is left out, and `notes` say so.
+    The sRGB values have 16 bits, whatever the file has: rounded to 8 once more, they would be as far off again as the file's
+    own rounding, and the network makes both ten times as large. A profile that cannot be used is left out, and `notes` say so.
     """
     if not photo.icc_profile:
         return photo
@@ -53,12 +55,12 @@ def to_srgb(photo: Photo) -> Photo:
     if space is None:
         return photo
     own = photo.pixels[..., :channels]
-    return replace(photo, pixels=_in_blocks(lambda block: _quantise(_to_srgb_values(block, space), own.dtype), own),
+    return replace(photo, pixels=_in_blocks(lambda block: _quantise(_to_srgb_values(block, space), DEEP), own),
                    own_pixels=own)
 
 
 def from_srgb(photo: Photo) -> np.ndarray:
-    """(H, W, 3), the photo's pixels in its own space.
+    """(H, W, 3), the photo's pixels in its own space and of the depth of its file.
 
     What of it lies outside of sRGB went around the network: it is added again, as much brighter as the network made the
     pixel. Where the network changed nothing, the own values come back exactly.
@@ -68,9 +70,9 @@ def from_srgb(photo: Photo) -> np.ndarray:
     own, channels = photo.own_pixels, photo.own_pixels.shape[2]
     space = space_of(photo.icc_profile, channels)
     if space is None:
-        return photo.pixels
+        return in_depth(photo).pixels
     if own.shape[:2] != photo.pixels.shape[:2] or space.matrix is None:
-        back = _in_blocks(lambda block: _quantise(_from_linear(_linear(block), space), block.dtype), photo.pixels)
+        back = _in_blocks(lambda block: _quantise(_from_linear(_linear(block), space), own.dtype), photo.pixels)
     else:
         back = _in_blocks(lambda block, before: _back(block, before, space), photo.pixels, own)
     return back if channels == 3 else np.repeat(back, 3, axis=2)
@@ -168,7 +170,7 @@ def _back(pixels: np.ndarray, own: np.ndarray, space: Space) -> np.ndarray:
     weights = np.array([0.2126, 0.7152, 0.0722], np.float32)
     gain = (bright @ weights + DARKEST) / (dark @ weights + DARKEST)
     light = bright + (before - dark) * np.minimum(gain, MOST_GAIN)[..., None]
-    result = _quantise(_from_linear(light, space), pixels.dtype)
+    result = _quantise(_from_linear(light, space), own.dtype)
     unchanged = (pixels == _quantise(_encode(dark), pixels.dtype)).all(axis=2, keepdims=True)  # from what the network was given
     return np.where(unchanged, own, result)
 

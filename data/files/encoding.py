@@ -8,7 +8,7 @@ import numpy as np
 from data.files.colour import from_srgb
 from data.files.kinds import FORMATS, HOLDS_16_BIT, HOLDS_ALPHA, HOLDS_GRAY, HOLDS_PROFILE, LONGEST_SIDE
 from data.files.metadata import MAKER_NOTE, clean_xmp, upright_exif
-from data.files.photo import LUMA, Photo, PhotoError, to_8_bit
+from data.files.photo import LUMA, Photo, PhotoError, in_depth, to_8_bit
 
 QUALITY = {"JPEG": 95, "WEBP": 95, "AVIF": 90, "HEIC": 90}  # of 100
 LARGEST_BLOCK = 65000                    # bytes of EXIF that libvips writes, and of XMP that a JPEG file holds
@@ -55,7 +55,7 @@ def in_own_space(photo: Photo, kind: str) -> Photo:
     if photo.own_pixels is None:
         return photo
     if kind not in HOLDS_PROFILE or (photo.own_pixels.shape[2] == 1 and kind not in HOLDS_GRAY):
-        return replace(photo, icc_profile=None, own_pixels=None)
+        return in_depth(photo)
     return replace(photo, pixels=from_srgb(photo), own_pixels=None)
 
 

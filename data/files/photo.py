@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from data.files.kinds import PhotoError
 
-__all__ = ["INCOMPLETE", "LUMA", "Photo", "PhotoError", "full_range", "side_by_side", "to_8_bit", "upright"]
+__all__ = ["INCOMPLETE", "LUMA", "Photo", "PhotoError", "full_range", "in_depth", "side_by_side", "to_8_bit", "upright"]
 
 LUMA = np.array([0.299, 0.587, 0.114])   # weights of R, G and B in gray (ITU-R BT.601)
 INCOMPLETE = "damaged: the file is incomplete, its end is missing; copy or download it again"
@@ -19,8 +19,8 @@ class Photo:
     """A photo, upright.
 
     pixels: (H, W, 3) RGB, uint8 or uint16 (full range); three equal channels where `gray`. sRGB values, or what a file
-        without a profile holds.
-    alpha: (H, W) of the same type, or None. Colour is not multiplied by it.
+        without a profile holds; uint16 where `own_pixels` are there.
+    alpha: (H, W) of the type that the file has, or None. Colour is not multiplied by it.
     gray: the file holds one channel, and so will what is written.
     icc_profile: of the photo's own colour space, which the result goes back into.
     exif, xmp, iptc: blocks as they were found; what they say about orientation, size and thumbnail is set right in writing.
@@ -48,6 +48,14 @@ def to_8_bit(pixels: np.ndarray) -> np.ndarray:
     return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 
 
+def in_depth(photo: Photo) -> Photo:
+    """The photo with `pixels`, sRGB values, of the depth that its file has; its own values are left behind."""
+    if photo.own_pixels is None:
+        return photo
+    pixels = to_8_bit(photo.pixels) if photo.own_pixels.dtype == np.uint8 else photo.pixels
+    return replace(photo, pixels=pixels, own_pixels=None, icc_profile=None)
+
+
 def full_range(values: np.ndarray, bits: int) -> np.ndarray:
     """Whole numbers of `bits` bits -> uint8 (up to 8 bits) or uint16 (up to 16), to nearest."""
     top = (1 << bits) - 1
@@ -60,13 +68,13 @@ def full_range(values: np.ndarray, bits: int) -> np.ndarray:
 def side_by_side(left: Photo, right: Photo, longest: float = math.inf) -> Photo:
     """One picture of two of equal size, the second below the first where beside it would be wider than `longest` pixels;
     metadata of neither; the right one's colour profile, or sRGB where `pixels` are that."""
+    left, right = in_depth(left), in_depth(right)
     axis = 1 if 2 * left.pixels.shape[1] <= longest else 0
     pixels = np.concatenate([left.pixels, right.pixels], axis)
     alpha = None
     if left.alpha is not None and right.alpha is not None:
         alpha = np.concatenate([left.alpha, right.alpha], axis)
-    profile = right.icc_profile if right.own_pixels is None else None
-    return Photo(pixels, alpha, left.gray and right.gray, profile, lossless=right.lossless)
+    return Photo(pixels, alpha, left.gray and right.gray, right.icc_profile, lossless=right.lossless)
 
 
 def upright(values: np.ndarray, orientation: int) -> np.ndarray:

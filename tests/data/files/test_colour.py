@@ -13,7 +13,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from data.files.colour import D65, SRGB_PRIMARIES, make_profile, profile_of_codes
 from data.files.encoding import encode
-from data.files.images import Photo, PhotoError, decode_photo, read_photo, side_by_side, write_photo
+from data.files.images import Photo, PhotoError, decode_photo, read_photo, side_by_side, to_8_bit, write_photo
 from engine.enhancing.folder_job import run_job
 from engine.enhancing.job_plan import plan_job
 
@@ -85,7 +85,16 @@ def test_one_scene_in_four_spaces_gives_the_same_picture(scene, space, bits):
         shown = ImageCms.profileToProfile(image.convert("RGB"), profile, ImageCms.createProfile("sRGB"), renderingIntent=1)
     difference = deltaE_ciede2000(wanted, rgb2lab(np.asarray(shown) / 255))
     assert difference.mean() < 1 and np.percentile(difference, 99) < 3
-    assert decode_photo(result).pixels.dtype == (np.uint16 if bits == 16 else np.uint8)
+    assert decode_photo(result).own_pixels.dtype == (np.uint16 if bits == 16 else np.uint8)
+
+
+@pytest.mark.parametrize("space", [space for space in SPACES if space != "sRGB"])
+def test_eight_bits_are_rounded_by_the_file_alone(scene, space):
+    """What the network is given is what the file's own values mean, however little that is in a dark photo."""
+    photo = saved_in(space, scene / 10, 8)
+    assert photo.own_pixels.dtype == np.uint8 and photo.pixels.dtype == np.uint16
+    light = decoded(photo.own_pixels / 255, space) @ to_xyz(space).T @ np.linalg.inv(to_xyz("sRGB")).T
+    np.testing.assert_allclose(photo.pixels / 65535, encoded(light, "sRGB"), atol=2e-4)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -207,8 +216,10 @@ def test_a_comparison_is_srgb_without_a_profile():
     own = np.full((8, 8, 3), (200, 20, 20), np.uint8)
     photo = decode_photo(encode(Photo(own, icc_profile=make_profile(primaries, power, white)), ".png"))
     both = side_by_side(photo, photo)
-    assert both.icc_profile is None and decode_photo(encode(both, ".png")).pixels[0, 0, 0] == photo.pixels[0, 0, 0]
-    assert decode_photo(encode(photo, ".bmp")).pixels[0, 0, 0] == photo.pixels[0, 0, 0]  # holds no profile
+    shown = to_8_bit(photo.pixels)[0, 0]
+    assert both.icc_profile is None and both.pixels.dtype == np.uint8  # as the file
+    for written in (encode(both, ".png"), encode(photo, ".bmp")):      # BMP holds no profile
+        np.testing.assert_array_equal(decode_photo(written).pixels[0, 0], shown)
 
 
 def test_through_a_folder_job(scene, tmp_path):
