@@ -92,7 +92,7 @@ def write_vips(values: np.ndarray, photo: Photo, kind: str, profile: bytes | Non
         if kind == "JPEG":
             return image.jpegsave_buffer(Q=quality, subsample_mode="off", keep=keep)
         if kind == "PNG":
-            return image.pngsave_buffer(compression=6, filter="all", keep=keep)
+            return image.pngsave_buffer(compression=4, filter="sub" if deep else "all", keep=keep)
         if kind == "WEBP":
             return image.webpsave_buffer(Q=quality, lossless=photo.lossless, exact=True, keep=keep)
         return image.heifsave_buffer(compression="av1", Q=quality, effort=AVIF_EFFORT, subsample_mode="off",
