@@ -17,34 +17,44 @@ def read_jxl(data: bytes, max_megapixels: float) -> Photo:
     """The photo, turned as the file says. Raises PhotoError with the reason, or what imagecodecs makes of damaged bytes."""
     import imagecodecs
 
-    check_size(*size_of(data), max_megapixels)
+    width, height, moves = header_of(data)
+    check_size(width, height, max_megapixels)
+    if moves:
+        raise PhotoError("an animation; expected a single picture")
     values = imagecodecs.jpegxl_decode(data)
-    if values.ndim == 4:
-        raise PhotoError(f"an animation: {len(values)} frames; expected a single picture")
     values = values.reshape(*values.shape[:2], -1)
     if values.dtype not in (np.uint8, np.uint16) or values.shape[2] > 4:
         raise PhotoError(f"a JPEG XL of {values.shape[2]} channels of {values.dtype}; expected up to 4 of 8 or 16 bits")
     return from_channels(values, 1, notes=(NOTE,))
 
 
-def size_of(data: bytes) -> tuple[int, int]:
-    """(width, height) from the header, before anything is decoded (ISO/IEC 18181-1, SizeHeader)."""
+def header_of(data: bytes) -> tuple[int, int, bool]:
+    """(width, height, whether it is an animation), before anything is decoded (ISO/IEC 18181-1, SizeHeader, ImageMetadata)."""
     start = data.find(CODESTREAM, 0, 1 << 16)
-    bits = int.from_bytes(data[start + 2 : start + 14], "little")
+    bits = int.from_bytes(data[start + 2 : start + 30], "little")
 
     def take(count: int) -> int:
         nonlocal bits
         value, bits = bits & ((1 << count) - 1), bits >> count
         return value
 
-    small = take(1)
+    def size() -> tuple[int, int]:
+        small = take(1)
 
-    def side() -> int:
-        return (take(5) + 1) * 8 if small else take(SIDE_BITS[take(2)]) + 1
+        def side() -> int:
+            return (take(5) + 1) * 8 if small else take(SIDE_BITS[take(2)]) + 1
 
-    height = side()
-    ratio = take(3)
-    if ratio == 0:
-        return side(), height
-    across, down = RATIOS[ratio - 1]
-    return height * across // down, height
+        height, ratio = side(), take(3)
+        if ratio == 0:
+            return side(), height
+        across, down = RATIOS[ratio - 1]
+        return height * across // down, height
+
+    width, height = size()
+    if take(1) or not take(1):  # all default; nothing of what follows
+        return width, height, False
+    take(3)                     # orientation
+    if take(1):                 # the size that it is meant to be shown in
+        size()
+    has_preview = take(1)       # whose size would follow
+    return width, height, not has_preview and bool(take(1))

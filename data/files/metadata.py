@@ -12,6 +12,7 @@ from PIL import Image, TiffImagePlugin
 
 EXIF_PREFIX = b"Exif\0\0"
 ORIENTATION, EXIF_IFD, GPS_IFD, MAKER_NOTE, PIXEL_X, PIXEL_Y = 0x0112, 0x8769, 0x8825, 0x927C, 0xA002, 0xA003
+INTEROP_IFD = 0xA005
 
 # Tags of a TIFF's first directory that describe the photo; the others there describe how its pixels were stored.
 DESCRIPTIVE_TAGS = frozenset({
@@ -63,12 +64,31 @@ def without_thumbnail(block: bytes) -> bytes:
     return block if following + 4 > len(block) else block[:following] + bytes(4) + block[following + 4 :]
 
 
+class _Text(str):
+    """A text of EXIF, whose bytes Pillow takes for Latin-1 in reading and makes ASCII in writing, with ? for the rest: they
+    stay as they were, UTF-8 as a rule."""
+
+    def encode(self, encoding: str = "", errors: str = "") -> bytes:
+        return super().encode("latin-1", "replace")
+
+
 def descriptive(exif: Image.Exif) -> Image.Exif:
     """The tags that say something about the photo, with the exposure and position directories."""
     kept = Image.Exif()
     for tag in DESCRIPTIVE_TAGS & set(exif):
-        kept[tag] = exif.get_ifd(tag) if tag in (EXIF_IFD, GPS_IFD) else exif[tag]
+        kept[tag] = _directory(exif, tag) if tag in (EXIF_IFD, GPS_IFD) else _own_bytes(exif[tag])
     return kept
+
+
+def _directory(exif: Image.Exif, tag: int) -> dict[int, Any]:
+    entries = {entry: _own_bytes(value) for entry, value in exif.get_ifd(tag).items()}
+    if INTEROP_IFD in entries:  # where it stood in the file, which says nothing in another one
+        entries[INTEROP_IFD] = exif.get_ifd(INTEROP_IFD)
+    return entries
+
+
+def _own_bytes(value: Any) -> Any:
+    return _Text(value) if isinstance(value, str) else value
 
 
 def exif_of_tiff(data: bytes) -> bytes | None:

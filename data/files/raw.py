@@ -30,6 +30,8 @@ def develop(data: bytes, max_megapixels: float) -> Photo:
     except rawpy.LibRawFileUnsupportedError:
         raise PhotoError("a camera's raw file of a kind that LibRaw does not know (a newer camera, or a damaged header); "
                          "convert it to DNG") from None
+    except rawpy.LibRawIOError:
+        raise PhotoError(INCOMPLETE) from None
     except rawpy.LibRawError as error:
         reason = error.args[0] if error.args else error
         reason = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else reason

@@ -121,6 +121,8 @@ def _check_kind(page: Any) -> None:
     if page.dtype is None or kind != 1 or page.imagedepth > 1:
         raise PhotoError(f"a TIFF of a kind that is not supported (samples of {bits} bits, sample format {kind}, depth "
                          f"{page.imagedepth}); save it with 8 or 16 bits")
+    if page.photometric == LAB and bits != 8:
+        raise PhotoError(f"a TIFF of CIELAB colours with {bits} bits is not supported; save it as RGB")
     if page.photometric not in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB):
         raise PhotoError(f"a TIFF of colours that are not supported (photometric {int(page.photometric)}); save it as RGB")
 
@@ -156,7 +158,7 @@ def _samples(page: Any) -> np.ndarray:
 def _entry(tag: int, value: Any) -> tuple[int, int, int, Any, bool] | None:
     """A descriptive tag for tifffile; None for a value that the tag cannot have."""
     if isinstance(value, str):
-        text = value.encode("utf-8", "replace") + b"\0"
+        text = value.encode() + b"\0"
         return tag, ASCII, len(text), text, True
     if isinstance(value, bytes):
         return tag, 1, len(value), value, True
