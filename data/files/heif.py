@@ -16,6 +16,7 @@ SPEED = {"preset": "ultrafast"}  # of x265: at the same size the same PSNR as "s
 # libde265 reads no piece of more than 16 MB, and a sharp photo of 20 megapixels is larger as a whole: it is written in tiles of
 # such a side, as phones do. With alpha pillow-heif makes it one piece; x265 could divide it, but its slices crash.
 TILE, LARGEST_PIECE = 512, 1 << 24
+TILE_SPEED = {"x265:ctu": "16"}  # 40 % faster, files 3 % larger; large pieces must not have such small blocks (H.265, A.4.1)
 
 
 def read_heif(data: bytes, max_megapixels: float) -> Photo:
@@ -62,7 +63,7 @@ def write_heif(values: np.ndarray, photo: Photo, profile: bytes | None, quality:
         pillow_heif.encode(mode, (width, height), np.ascontiguousarray(values).tobytes(), file, quality=quality, chroma=444,
                            exif=exif.tobytes() if exif else None, xmp=photo.xmp, icc_profile=profile,
                            icc_profile_type="prof" if profile else "", tile_size=TILE,
-                           enc_params=SPEED)
+                           enc_params=SPEED if count == 4 else SPEED | TILE_SPEED)
     except Exception as error:  # as above
         raise PhotoError(f"HEIC cannot be written: {error}") from None
     data = file.getvalue()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from data.files.clips import is_video
 from data.files.folders import walk
-from data.files.kinds import FORMATS, PHOTO_SUFFIXES, is_photo, result_suffix
+from data.files.kinds import FORMATS, PHOTO_SUFFIXES, RAW_SUFFIXES, READ_ONLY, is_photo, result_suffix
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def plan_job(input_path: Path, output_dir: Path, *, output_format: str | None = 
         raise JobError(f"no file or folder {input_path} (current folder: {Path.cwd()})")
     names = set(sources.values())
     for source, name in sources.items():
-        name = name.with_suffix(f".{output_format}") if output_format else _name_of_result(name, names)
+        name = _name_of_result(name, names, output_format)
         plan.tasks.append(Task(source, output_dir / name, output_dir / COMPARE_FOLDER / name if compare else None))
     _check_targets(plan.tasks)
     if contact_sheet is not None:
@@ -139,14 +139,17 @@ def _photos_below(folder: Path, output_dir: Path, plan: Plan) -> dict[Path, Path
     return {path: path.relative_to(folder) for path in found}
 
 
-def _name_of_result(name: Path, names: set[Path]) -> Path:
-    """That of the photo; a raw file a.nef becomes a.tif, or a.nef.tif where there is another photo a.tif or a.dng."""
-    suffix = result_suffix(name.suffix)
-    if suffix == name.suffix:
-        return name
-    result = name.with_suffix(suffix)
-    others = {other.with_suffix(result_suffix(other.suffix)) for other in names if other != name and other.stem == name.stem}
-    return name.with_name(name.name + suffix) if result in others else result
+def _name_of_result(name: Path, names: set[Path], output_format: str | None) -> Path:
+    """That of the photo with the suffix of what is written. A raw file a.nef becomes a.tif, or a.nef.tif where there is another
+    photo a.tif or a.dng: cameras write a.nef and a.jpg of one picture."""
+    def result(photo: Path) -> Path:
+        return photo.with_suffix(f".{output_format}" if output_format else result_suffix(photo.suffix))
+
+    renamed = result(name)
+    if name.suffix.lower() not in (RAW_SUFFIXES if output_format else READ_ONLY):
+        return renamed
+    others = {result(other) for other in names if other != name and other.stem == name.stem}
+    return name.with_name(name.name + renamed.suffix) if renamed in others else renamed
 
 
 def describe_ignored(ignored: Counter[str]) -> str:

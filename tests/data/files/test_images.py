@@ -6,6 +6,7 @@ import struct
 import zlib
 
 import cv2
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -332,6 +333,8 @@ def test_reasons(tmp_path, pixels):
         saved(picture, "PNG", **frames): "2 frames", saved(picture, "WEBP", **frames): "2 frames",
         saved(picture, "GIF"): "it is a GIF",
         saved(Image.new("F", (4, 4)), "TIFF"): "32 bits",
+        tiff(pixels.astype(np.uint16), photometric="cielab"): "CIELAB colours with 16 bits is not supported; save it as RGB",
+        imagecodecs.jpegxl_encode(np.stack([pixels, 255 - pixels])): "an animation; expected a single picture",
         encode(Photo(pixels.astype(np.uint16)), ".png")[:-100]: "damaged",
         encode(Photo(pixels), ".heic")[:-100]: "HEIC.*incomplete", encode(Photo(pixels), ".avif")[:-100]: "incomplete",
         encode(Photo(pixels), ".avif").replace(b"ftypavif", b"ftypavis", 1): "an animation",

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -87,6 +88,29 @@ def test_sixteen_bits_and_metadata_go_through_every_format_that_holds_them(make_
         found.load(back.exif)
         assert (found[0x010F], found.get_ifd(0x8769)[0x8827], found.get_ifd(0x8769)[0x9003]) == (
             "Maker", 3200, "2026:11:29 05:14:00")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".avif", ".heic"])
+def test_texts_in_any_script_and_the_interoperability_directory_stay(make_photo, suffix):
+    """EXIF's texts are UTF-8 by now; Pillow takes them for Latin-1 and writes ASCII. Made by hand after EXIF 2.32."""
+    artist = "Zoë Юлия 夜".encode() + b"\0"
+    at = {"artist": 8 + 2 + 12 * 2 + 4}
+    at["exif"] = at["artist"] + len(artist) + len(artist) % 2
+    at["interop"] = at["exif"] + 2 + 12 * 2 + 4
+    ifd = [(0x013B, 2, len(artist), at["artist"]), (0x8769, 4, 1, at["exif"])]
+    details = [(0x8827, 3, 1, 3200), (0xA005, 4, 1, at["interop"])]
+    block = b"Exif\0\0II*\0" + struct.pack("<L", 8)
+    for entries, after in ((ifd, artist.ljust(at["exif"] - at["artist"], b"\0")), (details, b"")):
+        block += struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHLL", *entry) for entry in entries)
+        block += bytes(4) + after
+    block += struct.pack("<HHHL4sL", 1, 1, 2, 4, b"R98\0", 0)
+    file = io.BytesIO()
+    Image.fromarray(make_photo(20, 31)).save(file, "JPEG", exif=block)
+    written = encode(decode_photo(file.getvalue()), suffix)
+    assert artist[:-1] in written and b"R98" in written
+    found = Image.Exif()
+    found.load(decode_photo(written).exif)
+    assert found[0x013B].encode("latin-1") == artist[:-1] and found.get_ifd(0x8769)[0x8827] == 3200
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif", ".heic"])

@@ -66,6 +66,10 @@ def test_results_are_sixteen_bit_tiff_beside_a_tiff_of_the_same_name(tmp_path):
         "e.jp2": "e.png"}
     plan = plan_job(tmp_path / "a.dng", tmp_path.parent / "out", output_format="jpg")
     assert plan.tasks[0].output.name == "a.jpg"
+    for name in ("b.tif", "d.heic"):
+        (tmp_path / name).unlink()
+    names = {task.output.name for task in plan_job(tmp_path, tmp_path.parent / "out", output_format="jpg").tasks}
+    assert names == {"a.jpg", "b.jpg", "c.cr2.jpg", "c.jpg", "e.jpg"}  # of a camera that writes both
     write_photo(tmp_path / "result.tif", decode_photo(dng()))
     with tifffile.TiffFile(tmp_path / "result.tif") as file:
         assert file.pages[0].dtype == np.uint16
@@ -79,5 +83,6 @@ def test_raw_files_that_cannot_be_developed_are_named():
                  b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(5000)):
         with pytest.raises(PhotoError, match="a camera's raw file .*LibRaw"):
             decode_photo(data)
-    with pytest.raises(PhotoError, match="LibRaw|incomplete"):
-        decode_photo(whole[: len(whole) // 2])
+    for missing in (len(whole) // 2, 4000):
+        with pytest.raises(PhotoError, match="damaged: the file is incomplete"):
+            decode_photo(whole[:-missing])
