@@ -21,7 +21,7 @@ from engine.enhancing.options import (
     path,
 )
 from engine.launcher import guarded, place
-from engine.program import run_program
+from engine.program import quick_imports, run_program
 
 FILE_OPTIONS = ("output_format", "quality", "overwrite", "compare", "contact_sheet")
 DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit statuses, beside WRONG_USAGE
@@ -108,7 +108,8 @@ def run(args: argparse.Namespace) -> int:
         plan = plan_job(args.input_path, args.output_dir, output_format=args.output_format, compare=args.compare,
                         contact_sheet=args.contact_sheet, quality=args.quality)
 
-    from engine.enhancing.enhancer import load_enhancer  # brings torch, which takes seconds: the paths are right by now
+    with quick_imports():  # of torch, which takes seconds: the paths are right by now
+        from engine.enhancing.enhancer import load_enhancer
 
     look = look_of(args)
     if (args.benchmark or args.target_path) and look["max_working_megapixels"] is None:

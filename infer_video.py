@@ -21,7 +21,7 @@ from engine.enhancing.options import (
     number,
     path,
 )
-from engine.program import run_program
+from engine.program import quick_imports, run_program
 
 CPU_MEGAPIXELS = 0.05                  # shown to the network of each frame: two cores then make one or more a second
 DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit statuses, beside WRONG_USAGE
@@ -95,8 +95,9 @@ def run(args: argparse.Namespace) -> int:
 
     encoding = Encoding.of(args.codec, args.crf, args.preset, args.pix_fmt)
 
-    from engine.device import choose_device  # brings torch, which takes seconds: options and paths are right by now
-    from engine.enhancing.enhancer import load_enhancer
+    with quick_imports():  # of torch, which takes seconds: options and paths are right by now
+        from engine.device import choose_device
+        from engine.enhancing.enhancer import load_enhancer
     from engine.enhancing.job_record import job_settings
     from engine.video.clip_job import enhance_clip
 

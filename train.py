@@ -6,7 +6,7 @@ import logging
 import sys
 from pathlib import Path
 
-from engine.program import explain_import, run_program
+from engine.program import explain_import, quick_imports, run_program
 
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
 
@@ -43,7 +43,8 @@ def main(arguments: list[str]) -> int:
         load_env_file()
         config = load_config(parsed.config_path, parsed.config_name, parsed.exp_name, parsed.overrides)
 
-        from engine.training.session import run_training
+        with quick_imports():
+            from engine.training.session import run_training
 
         run_training(config, resume_from=parsed.resume_from_checkpoint, init_weights=parsed.init_weights,
                      arguments=[sys.argv[0], *arguments])

@@ -1,12 +1,16 @@
 """How a script runs as a program: streams that may be closed, signals that end it, and an exit that waits for nothing."""
 from __future__ import annotations
 
+import atexit
+import gc
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -42,7 +46,21 @@ def run_program(main: Callable[[], int]) -> NoReturn:
     except ImportError as error:
         print(f"error: {explain_import(error)}", file=sys.stderr)
         status = WRONG_USAGE
+    except Exception:  # of ours: told as Python does
+        traceback.print_exc()
+        status = 1
     leave(status)
+
+
+@contextmanager
+def quick_imports() -> Iterator[None]:
+    """For the statements that import torch: what they bring stays, and to look through it for garbage time and again would be
+    a quarter of their seconds."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def explain_import(error: ImportError) -> str:
@@ -57,11 +75,26 @@ def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def leave(status: int) -> NoReturn:
-    """End the process. Where a computation that was given up still runs (`engine.background`) it is not waited for."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    """End the process, without taking the interpreter down: with torch loaded that takes a second, and where torch's threads
+    still talk to other processes of a training it can abort. What is registered for the end is done, as multiprocessing does
+    it; where a computation that was given up still runs (`engine.background`), it and all else are not waited for."""
     if any(getattr(thread, "abandoned", False) for thread in threading.enumerate()):
         for child in multiprocessing.active_children():
             child.terminate()
-        os._exit(status)
-    sys.exit(status)
+    else:
+        if status == 0:
+            _part()
+        threading._shutdown()
+        atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _part() -> None:
+    """Take leave of the other processes of a training that went well. After an error nobody is waited for: they may be dead,
+    or wait themselves."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        with suppress(RuntimeError):  # all is done and written
+            distributed.destroy_process_group()

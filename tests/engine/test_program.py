@@ -1,12 +1,17 @@
 """How the scripts end where nothing can be done."""
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+import torch
+
+from engine import program
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -28,3 +33,53 @@ def test_a_package_that_does_not_load(script, options, tmp_path):
                           env={**os.environ, "PYTHONPATH": str(tmp_path)})
     assert done.returncode == 2 and done.stderr.startswith("error: a package does not load: libtorch_cpu.so: cannot open")
     assert done.stderr.count("\n") == 1
+
+
+def test_what_is_due_at_the_end_is_done(tmp_path):
+    """Threads end their work, functions of atexit are called and streams are flushed; the interpreter is not taken down."""
+    (tmp_path / "script.py").write_text("""
+import atexit, threading, time
+from concurrent.futures import ThreadPoolExecutor
+from engine.program import run_program
+
+class Last:
+    def __del__(self):
+        print("taken down")
+
+last, pool = Last(), ThreadPoolExecutor(1)
+
+def main():
+    atexit.register(print, "registered")
+    pool.submit(lambda: (time.sleep(0.05), print("pool")))
+    threading.Thread(target=lambda: (time.sleep(0.1), print("thread"))).start()
+    print("main")
+    return 3
+
+run_program(main)
+""")
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(PROJECT)})
+    assert (done.returncode, done.stdout.split(), done.stderr) == (3, ["main", "pool", "thread", "registered"], "")
+
+
+def test_a_fault_of_the_program_is_told_as_python_does(tmp_path):
+    done = subprocess.run([sys.executable, "-c", "from engine.program import run_program; run_program(lambda: 1 / 0)"],
+                          capture_output=True, text=True, cwd=PROJECT)
+    assert done.returncode == 1 and done.stderr.startswith("Traceback")
+    assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
+
+
+@pytest.mark.parametrize("status", [0, 2])
+def test_processes_of_a_training_part_when_it_went_well(status, monkeypatch):
+    """After an error a process that is dead, or waits itself, would be waited for."""
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    ended = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    monkeypatch.setattr(threading, "_shutdown", lambda: None)
+    monkeypatch.setattr(atexit, "_run_exitfuncs", lambda: None)
+    try:
+        program.leave(status)
+        assert ended == [status] and torch.distributed.is_initialized() == (status != 0)
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
