@@ -95,7 +95,8 @@ def test_resume_from_either_folder(tiny_config, monkeypatch, tmp_path, name):
     monkeypatch.chdir(tmp_path)
     run_training(config, resume_from=f"{os.path.relpath(run / name)}/")
     for folder in (LATEST, BEST):
-        assert all(torch.equal(value, weights(run / folder)[key]) for key, value in weights(unbroken / folder).items())
+        found = weights(run / folder)
+        assert all(torch.equal(value, found[key]) for key, value in weights(unbroken / folder).items())
     for kind in ("train", "epoch", "val"):
         assert history(run, kind) == history(unbroken, kind)
     assert runs.run_id(run) != runs.run_id(unbroken)

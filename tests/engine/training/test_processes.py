@@ -4,7 +4,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,34 +18,35 @@ from engine.training.session import run_training
 from exp_config import Config
 
 PROJECT = Path(__file__).resolve().parents[3]
+SCRIPT = Path(__file__).with_name("two_ranks.py")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT), "ACCELERATE_USE_CPU": "true",
+               "WANDB_DISABLED": "true"}
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def torchrun(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
-    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=900, cwd=cwd,
-                          env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT), **environment})
+def torchrun(*command, **environment: str) -> subprocess.CompletedProcess:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--rdzv_backend", "c10d",
+                "--rdzv_endpoint", "localhost:0"]
+    return subprocess.run([*launcher, *command], capture_output=True, text=True, timeout=900,
+                          env={**ENVIRONMENT, **environment})
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, tiny_photos):
-    """Results of two_ranks.py, and of the same with one process and batches twice as large."""
-    folder = tmp_path_factory.mktemp("two_ranks")
-    config = Config.from_dict({
+def settings(tiny_photos):
+    return Config.from_dict({
         "z_dims": 4, "embed_dims": 4, "unet_init_features": 4, "swin_depths": [1], "swin_num_heads": [2], "hvr_t": 1,
         "hvr_c": 1, "coco_train_images": None, "coco_train_annotations": None, "coco_val_images": None,
         "coco_val_annotations": None, "train_folders": [str(tiny_photos / "train")], "height": 16, "width": 16,
         "val_folders": [str(tiny_photos / "val")], "num_workers": 0, "epochs": 2, "batch_size": 2, "lr_cosine_cycles": 1,
         "autocast_dtype": "no", "log_every": 1, "loss_weight": {"mae": 1.0, "sat": 1.0}, "eval_dataset": {},
-        "checkpoint_dir": str(folder / "runs"), "learning_rate": 1e-3})
-    config.to_json(folder / "config.json")
-    done = torchrun(str(Path(__file__).with_name("two_ranks.py")), str(folder), cwd=folder, ACCELERATE_USE_CPU="true",
-                    WANDB_DISABLED="true")
+        "learning_rate": 1e-3})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, settings):
+    """Results of two_ranks.py under torchrun."""
+    folder = tmp_path_factory.mktemp("two_ranks")
+    replace(settings, checkpoint_dir=str(folder / "runs")).to_json(folder / "config.json")
+    done = torchrun(SCRIPT, folder)
     assert done.returncode == 0, done.stderr[-4000:]
     return folder
 
@@ -54,7 +54,7 @@ def folder(tmp_path_factory, tiny_photos):
 @pytest.fixture(scope="module")
 def alone(folder):
     """The same with one process and twice the batch."""
-    specification = importlib.util.spec_from_file_location("two_ranks", Path(__file__).with_name("two_ranks.py"))
+    specification = importlib.util.spec_from_file_location("two_ranks", SCRIPT)
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -83,30 +83,32 @@ def test_validation_is_shared_exactly(folder, alone):
 
 
 @pytest.fixture(scope="module")
-def two_machines(tmp_path_factory, folder):
-    """The short epochs of two_ranks.py by two launchers that meet at one address."""
-    place = tmp_path_factory.mktemp("two_machines")
-    replace(Config.from_json(folder / "config.json"), checkpoint_dir=str(place / "runs")).to_json(place / "config.json")
-    meeting = ["--nnodes", "2", "--nproc_per_node", "1", "--master_addr", "127.0.0.1", "--master_port", str(free_port())]
-    nodes = [subprocess.Popen(
-        [sys.executable, "-m", "torch.distributed.run", *meeting, "--node_rank", str(node),
-         str(Path(__file__).with_name("two_ranks.py")), str(place), "short_epochs"], stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT), "ACCELERATE_USE_CPU": "true",
-             "WANDB_DISABLED": "true"}) for node in (0, 1)]
-    said = [node.communicate(timeout=900)[1] for node in nodes]
-    assert [node.returncode for node in nodes] == [0, 0], said
-    return place
+def two_machines(tmp_path_factory, settings):
+    """Results of two_ranks.py as on two machines: short epochs, and a training that breaks on both."""
+    folder = tmp_path_factory.mktemp("two_machines")
+    replace(settings, checkpoint_dir=str(folder / "runs")).to_json(folder / "config.json")
+    done = subprocess.run([sys.executable, SCRIPT, folder, "two_machines"], capture_output=True, text=True, timeout=900,
+                          env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
 @pytest.mark.parametrize("steps", [1, 2, 9])
-@pytest.mark.parametrize("machines", ["folder", "two_machines"])
-def test_epochs_shorter_than_log_every(machines, steps, request):
+def test_epochs_shorter_than_log_every(two_machines, steps):
     """Two processes, one of them without a validation photo."""
-    (run,) = (request.getfixturevalue(machines) / "runs" / f"steps_{steps}").iterdir()
+    (run,) = (two_machines / "runs" / f"steps_{steps}").iterdir()
     progress = load(run / LATEST)["progress"]
     assert (progress.epoch, progress.step) == (2, 2 * steps)
     kinds = [json.loads(line)["kind"] for line in (run / "history.jsonl").read_text().splitlines()]
     assert kinds.count("epoch") == kinds.count("val") == 2 and kinds.count("train") == 2 * steps // 10
+
+
+def test_non_finite_on_one_rank_stops_both(two_machines):
+    """With train.py's exit status; both name the rank that is to blame, the step and its photos in their last line."""
+    assert json.loads((two_machines / "statuses.json").read_text()) == [2, 2]
+    first, second = ((two_machines / f"said_{rank}").read_text().splitlines()[-1] for rank in (0, 1))
+    assert first == second and first.startswith("error: ")
+    assert "process 1, step 1: loss nan" in first and "process 0" not in first and ".png" in first and LATEST in first
 
 
 def test_no_two_ranks_draw_the_same(folder):
@@ -135,17 +137,9 @@ def test_another_number_of_processes(folder, monkeypatch):
     assert state["progress"].epoch == 3 and state["progress"].step == 3 + 3 + 6 and len(state["ranks"]) == 1
 
 
-def test_non_finite_on_one_rank_stops_both(folder):
-    """Both name the rank that is to blame, the step and its photos."""
-    first, second = (json.loads((folder / f"error_{rank}.json").read_text()) for rank in (0, 1))
-    assert first == second
-    assert "process 1, step 1: loss nan" in first and "process 0" not in first and ".png" in first and LATEST in first
-
-
 def test_torchrun_without_the_cpu_variable(folder):
     """Two runs that do not know each other are refused."""
-    done = torchrun(str(PROJECT / "train.py"), "--config_path", str(folder / "config.json"), cwd=folder,
-                    ACCELERATE_USE_CPU="false")
+    done = torchrun(PROJECT / "train.py", "--config_path", folder / "config.json", ACCELERATE_USE_CPU="false")
     assert done.returncode != 0
     assert "error: 2 processes were asked for, but this one stands alone" in done.stderr
     assert "ACCELERATE_USE_CPU=true torchrun" in done.stderr

@@ -1,10 +1,13 @@
-"""Run by test_processes.py under torchrun, two CPU processes: what one rank finds is written as JSON or a tensor file.
+"""Run by test_processes.py, two CPU processes: what one rank finds is written as JSON or a tensor file.
 
-    torchrun --nproc_per_node 2 two_ranks.py FOLDER [short_epochs]    (FOLDER/config.json: batch_size 2; results go there)
+    torchrun --nproc_per_node 2 two_ranks.py FOLDER    (FOLDER/config.json: batch_size 2; results go there)
+    python two_ranks.py FOLDER two_machines
 """
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +15,8 @@ from pathlib import Path
 import torch
 
 from engine.processes import joined_processes
+from engine.program import run_program
 from engine.training.launch import PROCESS_TIMEOUT, start_accelerator
-from engine.training.meter import NonFiniteError
 from engine.training.parts import build_parts
 from engine.training.session import run_training
 from engine.training.validation import identity_loss, validation_loss
@@ -56,8 +59,9 @@ def gradients_and_losses(config: Config) -> dict:
     }
 
 
-def non_finite_on_one_rank(config: Config, rank: int) -> str:
-    """The error that this rank sees when the other one's photos give NaN."""
+def end_of_a_broken_training(config_file: Path, rank: int) -> int:
+    """Exit status of train.py where the photos of rank 1 give NaN."""
+    import train
     from losses.total import TotalLoss
 
     original = TotalLoss.__call__
@@ -67,13 +71,7 @@ def non_finite_on_one_rank(config: Config, rank: int) -> str:
         return (total * float("nan") if rank == 1 and torch.is_grad_enabled() else total), parts
 
     TotalLoss.__call__ = broken
-    try:
-        run_training(replace(config, checkpoint_dir=config.checkpoint_dir + "/nan"))
-    except NonFiniteError as error:
-        return str(error)
-    finally:
-        TotalLoss.__call__ = original
-    return "no error"
+    return train.main(["--config_path", str(config_file)])
 
 
 def short_epochs(config: Config) -> None:
@@ -83,18 +81,38 @@ def short_epochs(config: Config) -> None:
                              max_val_photos=1, log_every=10, checkpoint_dir=f"{config.checkpoint_dir}/steps_{steps}"))
 
 
-def main(folder: Path, only_short_epochs: bool) -> None:
+def on_one_machine(folder: Path) -> int:
     config = Config.from_json(folder / "config.json")
-    if only_short_epochs:
-        return short_epochs(config)
     found = gradients_and_losses(config)
-    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
     accumulated = gradients_and_losses(replace(config, batch_size=1, gradient_accumulation_steps=2))
-    torch.save({"plain": found, "accumulated": accumulated}, folder / f"found_{rank}.pt")
+    torch.save({"plain": found, "accumulated": accumulated}, folder / f"found_{torch.distributed.get_rank()}.pt")
     run_training(config)
-    short_epochs(config)
-    (folder / f"error_{rank}.json").write_text(json.dumps(non_finite_on_one_rank(config, rank)))
+    return 0
+
+
+def on_two_machines(folder: Path) -> int:
+    """Forks with the variables that torchrun sets for two machines of one process each; their exit statuses are written."""
+    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # imports the half of torch that each fork would import again
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    machines = []
+    for rank in (0, 1):
+        machines.append(os.fork())
+        if machines[-1] == 0:
+            os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1",
+                           "GROUP_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+            os.dup2(os.open(folder / f"said_{rank}", os.O_CREAT | os.O_WRONLY), 2)
+            run_program(lambda rank=rank: on_a_machine(folder, rank))
+    statuses = [os.waitstatus_to_exitcode(os.waitpid(machine, 0)[1]) for machine in machines]
+    (folder / "statuses.json").write_text(json.dumps(statuses))
+    return 0
+
+
+def on_a_machine(folder: Path, rank: int) -> int:
+    short_epochs(Config.from_json(folder / "config.json"))
+    return end_of_a_broken_training(folder / "config.json", rank)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:] == ["short_epochs"])
+    run_program(lambda: (on_two_machines if sys.argv[2:] else on_one_machine)(Path(sys.argv[1])))
