@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.colour import SECTORS, hue_errors, hue_table
+from benchmarks.spaces import SPACES, of_one_scene
 from benchmarks.uneven_light import light_measures, mean, shrunk
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -70,3 +71,14 @@ def test_the_tables_are_printed_for_a_folder(tmp_path, make_photo):
                                 cwd=PROJECT, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
         assert wanted in result.stdout and "nan" not in result.stdout
+
+
+def test_a_scene_in_four_spaces_that_nothing_is_done_to(make_photo):
+    """What is left is the rounding of the files: none of 16 bits, most of 8 bits where the space is widest."""
+    scene = make_photo(24, 32).astype(np.uint16) * 200 + 77
+    found = of_one_scene(scene, lambda pixels: pixels)
+    assert {space for space, _ in found} == set(SPACES)
+    for space in SPACES:
+        assert found[space, "16 bits"][1] < 0.1 < found[space, "8 bits"][1] < 3
+        assert found[space, "8 bits"] == pytest.approx(found[space, "8 bits, file alone"], abs=0.02)
+    assert max(found, key=lambda key: found[key][0])[0] == "ProPhoto RGB"
