@@ -57,13 +57,16 @@ def kind_of(data: bytes) -> str | None:
     for start, kind in FIRST_BYTES:
         if data.startswith(start):
             return kind
-    if data[4:8] == b"ftyp":
-        end = min(int.from_bytes(data[:4], "big"), 512)
-        brands = [data[8:12], *(data[at : at + 4] for at in range(16, end, 4))]
-        for kind, known in BRANDS.items():
-            if any(brand in known for brand in brands):
-                return kind
-    return None
+    brands = brands_of(data)
+    return next((kind for kind, known in BRANDS.items() if not brands.isdisjoint(known)), None)
+
+
+def brands_of(data: bytes) -> set[bytes]:
+    """What a file in the ISO base media format (ISO/IEC 14496-12, sec. 4.3) says of itself; of another one, nothing."""
+    if data[4:8] != b"ftyp":
+        return set()
+    end = min(int.from_bytes(data[:4], "big"), 512)
+    return {data[8:12], *(data[at : at + 4] for at in range(16, end, 4))}
 
 
 def check_size(width: int, height: int, max_megapixels: float) -> None:

@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import re
 
-# Where the bytes stand, the bytes, and what they say. Sources: ISO/IEC 14496-12 (brands of HEIC and AVIF), the formats' own
-# specifications, and the Git LFS pointer specification.
+from data.files.kinds import brands_of, kind_of
+
+# Where the bytes stand, the bytes, and what they say. Sources: the formats' own specifications, and the Git LFS
+# pointer specification.
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"GIF8", "a GIF"), (0, b"%PDF", "a PDF document"), (0, b"8BPS", "a Photoshop document"),
     (0, b"gimp xcf", "a GIMP document"), (0, b"PK\x03\x04", "a ZIP archive"), (0, b"Rar!", "a RAR archive"),
@@ -14,8 +16,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"SQLite format 3", "a database"), (0, b"\x93NUMPY", "a NumPy array"), (0, b"\x00\x00\x01\x00", "a Windows icon"),
     (0, b"v/1\x01", "an OpenEXR picture"), (0, b"#?RADIANCE", "a Radiance HDR picture"), (0, b"DDS ", "a DDS texture"),
 )
-_BRANDS = {"an HEIC picture": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
-           "an AVIF picture": (b"avif", b"avis"), "a Canon raw file": (b"crx ",), "a QuickTime video": (b"qt  ",)}
+_PICTURES = {"HEIC": "an HEIC picture", "AVIF": "an AVIF picture", "RAW": "a Canon raw file"}
 _MARKUP = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+)?(html|head|body|svg|\?xml)", re.IGNORECASE | re.DOTALL)
 
 
@@ -24,7 +25,8 @@ def what_it_is(data: bytes) -> str | None:
     if data.startswith(b"version https://git-lfs.github.com/spec/"):
         return "a Git LFS pointer, not the picture itself; git lfs pull fetches it"
     if data[4:8] == b"ftyp":
-        return _brand(data)
+        kind = kind_of(data)
+        return _PICTURES[kind] if kind else "a QuickTime video" if b"qt  " in brands_of(data) else "an MP4 video"
     for position, signature, name in _SIGNATURES:
         if data[position : position + len(signature)] == signature:
             return name
@@ -38,13 +40,6 @@ def what_it_is(data: bytes) -> str | None:
     if not data.strip(b"\0"):
         return "nothing but zero bytes (a copy or download that broke off?)"
     return "a text file" if _is_text(start) else None
-
-
-def _brand(data: bytes) -> str:
-    """Of a file in the ISO base media format, by its brands."""
-    end = min(int.from_bytes(data[:4], "big"), 512)
-    brands = [data[8:12], *(data[at : at + 4] for at in range(16, end, 4))]
-    return next((name for name, known in _BRANDS.items() if any(brand in known for brand in brands)), "an MP4 video")
 
 
 def _is_text(start: bytes) -> bool:

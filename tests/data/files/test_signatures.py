@@ -43,7 +43,7 @@ def tar(file):
     (saved(lambda file: np.save(file, np.zeros(3))), "a NumPy array"),
     (saved(lambda file: Image.new("RGB", (8, 8)).save(file, "PDF")), "a PDF document"),
     (saved(lambda file: Image.new("RGB", (16, 16)).save(file, "ICO")), "a Windows icon"),
-    (box(b"heic", b"mif1"), "an HEIC picture"), (box(b"mif1", b"avif"), "an HEIC picture"), (box(b"avif"), "an AVIF picture"),
+    (box(b"heic", b"mif1"), "an HEIC picture"), (box(b"mif1", b"avif"), "an AVIF picture"), (box(b"avif"), "an AVIF picture"),
     (box(b"isom", b"mp42"), "an MP4 video"), (box(b"qt  "), "a QuickTime video"), (box(b"crx "), "a Canon raw file"),
     (b"\xef\xbb\xbf\n<!DOCTYPE html>\n<html><body>404", "an HTML page"), (b"<HTML><head>", "an HTML page"),
     (b"<!-- saved -->\n<html>", "an HTML page"), (b'<?xml version="1.0"?>\n<svg width="1">', "an SVG drawing"),
