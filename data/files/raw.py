@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from data.files.kinds import check_size
-from data.files.metadata import exif_of_tiff
+from data.files.metadata import EXIF_IFD, descriptive, exif_of_tiff
 from data.files.photo import INCOMPLETE, Photo, PhotoError
 
 SLACK = 4096                 # bytes that some cameras count too many
@@ -27,6 +29,7 @@ def develop(data: bytes, max_megapixels: float) -> Photo:
             check_size(raw.sizes.width, raw.sizes.height, max_megapixels)
             pixels = raw.postprocess(use_camera_wb=True, no_auto_bright=True, adjust_maximum_thr=0.0, output_bps=16,
                                      gamma=SRGB_CURVE, output_color=rawpy.ColorSpace.sRGB)
+            exif = exif_of_tiff(data) or _exif_of_preview(raw)
     except rawpy.LibRawFileUnsupportedError:
         raise PhotoError("a camera's raw file of a kind that LibRaw does not know (a newer camera, or a damaged header); "
                          "convert it to DNG") from None
@@ -38,7 +41,21 @@ def develop(data: bytes, max_megapixels: float) -> Photo:
         raise PhotoError(f"a camera's raw file that LibRaw cannot develop: {reason}") from None
     if pixels.ndim == 2 or pixels.shape[2] == 1:
         pixels = np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
-    return Photo(np.ascontiguousarray(pixels[..., :3]), exif=exif_of_tiff(data))
+    return Photo(np.ascontiguousarray(pixels[..., :3]), exif=exif)
+
+
+def _exif_of_preview(raw: Any) -> bytes | None:
+    """Of a raw file that is not built like TIFF (Canon's CR3, Fujifilm's RAF): what its JPEG preview says, be it the camera's
+    own or what LibRaw puts there of maker, model, date and exposure. None without one, or damaged."""
+    try:
+        with Image.open(io.BytesIO(raw.extract_thumb().data), formats=["JPEG"]) as preview:
+            found = descriptive(preview.getexif())
+    except Exception:  # LibRaw without a preview, one that is no JPEG, damaged EXIF
+        return None
+    for directory in (found, found.get(EXIF_IFD, {})):
+        for tag in [tag for tag, value in directory.items() if not value]:  # LibRaw's word for unknown
+            del directory[tag]
+    return found.tobytes()
 
 
 def _is_cut_off(data: bytes) -> bool:

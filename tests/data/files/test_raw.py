@@ -6,6 +6,7 @@ import io
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from data.files.images import PhotoError, decode_photo, write_photo
 from engine.enhancing.job_plan import plan_job
@@ -36,6 +37,22 @@ def dng(orientation: int = 1, **changed) -> bytes:
     return file.getvalue()
 
 
+def with_preview(raw: bytes) -> bytes:
+    """The sensor's picture of a DNG below a JPEG preview, as cameras write it."""
+    with tifffile.TiffFile(io.BytesIO(raw)) as file:
+        sensor = file.pages[0].asarray()
+        entries = [(tag.code, tag.dtype, tag.count, tag.value, True) for tag in file.pages[0].tags
+                   if tag.code in (271, 272) or tag.code > 33000]
+    levels = [entry for entry in entries if entry[0] in (33421, 33422, 50714, 50717)]
+    camera = [entry for entry in entries if entry not in levels]
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as written:
+        written.write(np.full((48, 64, 3), 90, np.uint8), photometric="ycbcr", compression="jpeg", rowsperstrip=48,
+                      subfiletype=1, subifds=1, metadata=None, software=False, datetime="2026:11:29 05:14:00", extratags=camera)
+        written.write(sensor, photometric=32803, metadata=None, extratags=levels)
+    return file.getvalue()
+
+
 def middles(pixels: np.ndarray) -> np.ndarray:
     """(2, 3, 3): the mean of each patch, away from its edges."""
     blocks = pixels.reshape(2, SIZE, 3, SIZE, 3)[:, 8:-8, :, 8:-8]
@@ -49,6 +66,17 @@ def test_known_colours():
     wanted = np.where(PATCHES <= 0.0031308, PATCHES * 12.92, 1.055 * PATCHES ** (1 / 2.4) - 0.055)
     np.testing.assert_allclose(middles(photo.pixels) / 65535, wanted, atol=0.006)
     assert b"Maker" in photo.exif
+
+
+def test_exif_of_a_file_unlike_tiff_comes_from_its_preview(monkeypatch):
+    """As of CR3 and RAF: maker, model and date; nothing that LibRaw does not know."""
+    data = with_preview(dng())
+    monkeypatch.setattr("data.files.raw.exif_of_tiff", lambda _: None)
+    exif = Image.Exif()
+    exif.load(decode_photo(data).exif)
+    assert (exif[0x010F], exif[0x0110], exif[0x0132]) == ("Maker", "Model", "2026:11:29 05:14:00")
+    assert 0x829A not in exif.get_ifd(0x8769) and 0x8827 not in exif.get_ifd(0x8769)
+    assert decode_photo(dng()).exif is None  # without a preview
 
 
 @pytest.mark.parametrize(("orientation", "turned"), [(3, lambda a: a[::-1, ::-1]), (6, lambda a: np.rot90(a, -1))])
