@@ -74,9 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run with the command line `argv` (default: the program's) and return the exit status."""
     args = parse_arguments(argv)
     try:
-        from engine.environment import load_env_file
+        from engine.environment import check_progress_variables, load_env_file
 
         load_env_file()
+        check_progress_variables()
         # Of several processes, the first one's warnings are those of all.
         logging.basicConfig(format="%(message)s", level=logging.WARNING if place().rank == 0 else logging.ERROR)
         return guarded(lambda: run(args))

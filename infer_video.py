@@ -68,9 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_arguments(argv)
     logging.basicConfig(format="%(message)s")
     try:
-        from engine.environment import load_env_file
+        from engine.environment import check_progress_variables, load_env_file
 
         load_env_file()
+        check_progress_variables()
         return run(args)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -35,12 +35,14 @@ def main(arguments: list[str]) -> int:
     parsed = parse_arguments(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
 
-    from engine.environment import load_env_file  # heavy imports come after the arguments are known to be right
+    # heavy imports come after the arguments are known to be right
+    from engine.environment import check_progress_variables, load_env_file
     from engine.interruption import Interrupted
     from exp_config import load_config
 
     try:
         load_env_file()
+        check_progress_variables()
         config = load_config(parsed.config_path, parsed.config_name, parsed.exp_name, parsed.overrides)
 
         with quick_imports():

@@ -20,6 +20,10 @@ class EnvironmentFileError(ValueError):
     """A `.env` file with a line that is no setting; the message names the line."""
 
 
+class VariableError(ValueError):
+    """A variable of the environment that a package cannot read; the message names it."""
+
+
 def load_env_file(path: Path | None = None, environ: MutableMapping[str, str] = os.environ) -> dict[str, str]:
     """Add the settings of `path` (the project's `.env`) that `environ` lacks; returns those added.
 
@@ -36,6 +40,15 @@ def load_env_file(path: Path | None = None, environ: MutableMapping[str, str] = 
     added = {name: value for name, value in parse_env(text, str(path)).items() if name not in environ}
     environ.update(added)
     return added
+
+
+def check_progress_variables() -> None:
+    """Raise VariableError where tqdm, which draws the progress bars, cannot read its variables: it would not load."""
+    try:
+        import tqdm  # noqa: F401
+    except ValueError as error:
+        found = " ".join(f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("TQDM_"))
+        raise VariableError(f"{found}: {error}; unset the variable, or give it such a number as tqdm's option takes") from None
 
 
 def parse_env(text: str, source: str = ".env") -> dict[str, str]:

@@ -1,7 +1,12 @@
 """The .env file: read when there is one, never stronger than the environment."""
+import os
+import subprocess
+import sys
+
 import pytest
 
 from engine.environment import EnvironmentFileError, load_env_file, parse_env
+from exp_config import PROJECT_ROOT
 
 
 def test_lines():
@@ -41,3 +46,10 @@ def test_absent_or_unreadable(tmp_path):
     (tmp_path / ".env").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(EnvironmentFileError, match="UTF-8"):
         load_env_file(tmp_path / ".env", {})
+
+
+def test_a_variable_that_tqdm_cannot_read_is_told(tmp_path):
+    (tmp_path / "a.png").touch()
+    done = subprocess.run([sys.executable, PROJECT_ROOT / "infer_image.py", "--input_path", "a.png"], cwd=tmp_path,
+                          capture_output=True, text=True, env={**os.environ, "TQDM_MININTERVAL": "abc"})
+    assert done.returncode == 2 and done.stderr.startswith("error: TQDM_MININTERVAL=abc: ") and done.stderr.count("\n") == 1
