@@ -1,6 +1,7 @@
 """Shared fixtures: golden values, the optional development data beside the project, small synthetic photos."""
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 
@@ -10,6 +11,15 @@ import pytest
 TESTS = Path(__file__).resolve().parent
 PROJECT = TESTS.parent
 SHARED = PROJECT.parent / "shared"
+
+
+def pytest_configure():
+    """What tests import stays: no garbage is looked for in it while they are collected."""
+    gc.disable()
+
+
+def pytest_collection_finish():
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

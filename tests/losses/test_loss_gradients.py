@@ -15,10 +15,10 @@ from losses.smoothness import satv_loss, tv_loss
 from losses.spatial import laplacian, spa_loss
 
 
-def random_images(seed: int, height: int = 17, width: int = 16):
-    """Two (2, 3, H, W) float64 images whose values stay clear of 0 and 1."""
+def random_images(seed: int, height: int = 17, width: int = 16, batch: int = 2):
+    """Two (batch, 3, H, W) float64 images whose values stay clear of 0 and 1."""
     generator = torch.Generator().manual_seed(seed)
-    both = torch.rand(2, 2, 3, height, width, generator=generator, dtype=torch.float64) * 0.8 + 0.1
+    both = torch.rand(2, batch, 3, height, width, generator=generator, dtype=torch.float64) * 0.8 + 0.1
     return both[0].requires_grad_(), both[1]
 
 
@@ -44,7 +44,7 @@ def test_gradients_of_losses_of_one_image(loss):
 
 
 def test_gradient_of_detail():
-    prediction, other = random_images(2, 15, 14)
+    prediction, other = random_images(2, 15, 14, batch=1)
     assert gradcheck(lambda image: detail_loss(image, other), prediction)
 
 
@@ -64,7 +64,7 @@ def test_detail_asks_how_much_structure_there_is_and_not_where():
 
 
 def test_gradient_of_seams():
-    prediction, other = random_images(2, 17, 18)
+    prediction, other = random_images(2, 17, 18, batch=1)
     assert gradcheck(lambda image: seams_loss(image, other), prediction)
 
 
