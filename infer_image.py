@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from engine.enhancing.options import (
-    WRONG_USAGE,
     Formatter,
     Parser,
     add_file_options,
@@ -20,11 +18,12 @@ from engine.enhancing.options import (
     look_of,
     path,
 )
+from engine.environment import check_progress_variables, load_env_file
 from engine.launcher import guarded, place
-from engine.program import quick_imports, run_program
+from engine.program import quick_imports, run_program, told
 
 FILE_OPTIONS = ("output_format", "quality", "overwrite", "compare", "contact_sheet")
-DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit statuses, beside WRONG_USAGE
+DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit statuses, beside engine.program.WRONG_USAGE
 
 
 def build_parser() -> Parser:
@@ -73,25 +72,15 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run with the command line `argv` (default: the program's) and return the exit status."""
     args = parse_arguments(argv)
-    try:
-        from engine.environment import check_progress_variables, load_env_file
 
+    def prepared() -> int:
         load_env_file()
         check_progress_variables()
         # Of several processes, the first one's warnings are those of all.
         logging.basicConfig(format="%(message)s", level=logging.WARNING if place().rank == 0 else logging.ERROR)
         return guarded(lambda: run(args))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except ValueError as error:
-        if type(error) is ValueError:  # not one of the project's own: a fault of the program
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return WRONG_USAGE
-    except OSError as error:  # of the paths on the command line; files of a folder are looked after one by one
-        print(f"error: {error}", file=sys.stderr)
-        return WRONG_USAGE
+
+    return told(prepared)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,12 +7,10 @@ from __future__ import annotations
 import argparse
 import functools
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from engine.enhancing.options import (
-    WRONG_USAGE,
     Formatter,
     Parser,
     add_look_options,
@@ -21,10 +19,11 @@ from engine.enhancing.options import (
     number,
     path,
 )
-from engine.program import quick_imports, run_program
+from engine.environment import check_progress_variables, load_env_file
+from engine.program import quick_imports, run_program, told
 
 CPU_MEGAPIXELS = 0.05                  # shown to the network of each frame: two cores then make one or more a second
-DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit statuses, beside WRONG_USAGE
+DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit statuses, beside engine.program.WRONG_USAGE
 
 
 def build_parser() -> Parser:
@@ -67,23 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run with the command line `argv` (default: the program's) and return the exit status."""
     args = parse_arguments(argv)
     logging.basicConfig(format="%(message)s")
-    try:
-        from engine.environment import check_progress_variables, load_env_file
 
+    def prepared() -> int:
         load_env_file()
         check_progress_variables()
         return run(args)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except ValueError as error:
-        if type(error) is ValueError:  # not one of the project's own: a fault of the program
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED if type(error).__name__ == "Unfinished" else WRONG_USAGE
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return WRONG_USAGE
+
+    return told(prepared)
 
 
 def run(args: argparse.Namespace) -> int:

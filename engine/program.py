@@ -52,6 +52,23 @@ def run_program(main: Callable[[], int]) -> NoReturn:
     leave(status)
 
 
+def told(work: Callable[[], int]) -> int:
+    """The exit status of `work`; a mistake of the user is told in a line, and may have an `exit_status` of its own.
+
+    A plain ValueError is a fault of the program.
+    """
+    try:
+        return work()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, OSError) as error:  # the latter: of paths on the command line; a folder's files are looked after
+        if type(error) is ValueError:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return getattr(error, "exit_status", WRONG_USAGE)
+
+
 @contextmanager
 def quick_imports() -> Iterator[None]:
     """For the statements that import torch: what they bring stays, and to look through it for garbage time and again would be

@@ -11,6 +11,8 @@ class VideoError(ValueError):
 class Unfinished(VideoError):
     """What went wrong once frames were written: they are in a part that plays and can be gone on with."""
 
+    exit_status = 1
+
 
 def require_pyav() -> None:
     """Raise VideoError where PyAV is missing."""

@@ -83,3 +83,26 @@ def test_processes_of_a_training_part_when_it_went_well(status, monkeypatch):
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+
+class Mistake(ValueError):
+    pass
+
+
+class Unfinished(Mistake):
+    exit_status = 1
+
+
+@pytest.mark.parametrize(("error", "status", "said"), [
+    (Mistake("no such set"), 2, "error: no such set"), (Unfinished("the disk is full"), 1, "error: the disk is full"),
+    (FileNotFoundError("no folder"), 2, "error: no folder"), (KeyboardInterrupt(), 130, "interrupted")])
+def test_mistakes_are_told_in_a_line(error, status, said, capsys):
+    def work():
+        raise error
+
+    assert program.told(work) == status and capsys.readouterr().err == f"{said}\n"
+
+
+def test_faults_of_the_program_are_not_told_as_mistakes():
+    with pytest.raises(ValueError, match="invalid literal"):
+        program.told(lambda: int("x"))
