@@ -12,6 +12,7 @@ from accelerate.utils import set_seed
 
 from data.pairs.loading import build_loader
 from engine.processes import Processes
+from engine.program import quick_imports
 from engine.training.ema import WeightAverage
 from engine.training.muon import Muon
 from engine.training.step import SupervisedStep
@@ -70,9 +71,10 @@ def build_parts(config: Config, accelerator: Accelerator, ranks: Processes) -> P
 
 def build_optimizer(config: Config, model: HVR, device: torch.device) -> torch.optim.Optimizer:
     """The optimizer that the config names."""
-    if config.optimizer == "muon":
-        return Muon(model.parameters(), config.learning_rate)
-    return torch.optim.AdamW(model.parameters(), config.learning_rate, fused=device.type in ("cpu", "cuda"))
+    with quick_imports():  # the first one brings torch's compiler
+        if config.optimizer == "muon":
+            return Muon(model.parameters(), config.learning_rate)
+        return torch.optim.AdamW(model.parameters(), config.learning_rate, fused=device.type in ("cpu", "cuda"))
 
 
 def replace_workers(config: Config) -> Config:
