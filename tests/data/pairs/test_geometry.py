@@ -45,9 +45,9 @@ def test_the_turned_photo_without_border_lies_within_the_photo_and_is_largest(he
 
 
 def test_share_and_size_of_the_random_geometry():
-    size, views = (480, 640), [draw_view(stream("share", i), (480, 640), (224, 224), 0.4) for i in range(4000)]
+    size, views = (480, 640), [draw_view(stream("share", i), (480, 640), (224, 224), 0.4) for i in range(2000)]
     turned, flipped = [v for v in views if v.angle], [v for v in views if v.flip]
-    assert len(turned) / 4000 == pytest.approx(0.2, abs=0.02) and len(flipped) / 4000 == pytest.approx(0.2, abs=0.02)
+    assert len(turned) / 2000 == pytest.approx(0.2, abs=0.02) and len(flipped) / 2000 == pytest.approx(0.2, abs=0.02)
     angles = np.array([v.angle for v in turned])
     assert -45 <= angles.min() < -40 < 40 < angles.max() <= 45
     areas, aspects = np.array([(v.box[2] * v.box[3] / (size[0] * size[1]), v.box[2] / v.box[3])
