@@ -6,8 +6,8 @@ from pathlib import Path
 
 # Suffixes that are read and written, in lower case, and the format that each is written in.
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".bmp": "BMP", ".tif": "TIFF",
-           ".tiff": "TIFF", ".webp": "WEBP", ".heic": "HEIC", ".heif": "HEIC", ".avif": "AVIF"}
-RAW_SUFFIXES = (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef")
+           ".tiff": "TIFF", ".webp": "WEBP", ".heic": "HEIC", ".heif": "HEIC", ".hif": "HEIC", ".avif": "AVIF"}
+RAW_SUFFIXES = (".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".rwl", ".pef", ".srw")
 # Suffixes that are only read, and the suffix that their results get.
 READ_ONLY = {".jp2": ".png", ".jxl": ".png", **dict.fromkeys(RAW_SUFFIXES, ".tif")}
 PHOTO_SUFFIXES = (*FORMATS, *READ_ONLY)

@@ -90,7 +90,7 @@ def test_eight_bit_pictures_come_back(tmp_path, pixels, alpha, suffix, gray, wit
         np.testing.assert_array_equal(back.pixels, pixels)
     if with_alpha and suffix in (".png", ".tif", ".tiff", ".webp"):
         np.testing.assert_array_equal(back.alpha, alpha)
-    if with_alpha and suffix in (".heic", ".heif", ".avif"):
+    if with_alpha and FORMATS[suffix] in ("HEIC", "AVIF"):
         assert np.abs(back.alpha.astype(int) - alpha).mean() < 2
     if not with_alpha:
         assert back.alpha is None
@@ -133,7 +133,7 @@ def test_any_size_in_any_format(height, width, suffix, deep, seed):
     values = np.random.default_rng(seed).integers(0, 65536 if deep else 256, (height, width, 3))
     back = decode_photo(encode(Photo(values.astype(np.uint16 if deep else np.uint8)), suffix))
     assert back.pixels.shape == (height, width, 3)
-    assert (back.pixels.dtype == np.uint16) == (deep and suffix in (".png", ".tif", ".tiff", ".heic", ".heif", ".avif"))
+    assert (back.pixels.dtype == np.uint16) == (deep and FORMATS[suffix] in ("PNG", "TIFF", "HEIC", "AVIF"))
 
 
 # --- orientation ---
