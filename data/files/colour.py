@@ -79,14 +79,15 @@ def from_srgb(photo: Photo) -> np.ndarray:
 
 
 def srgb_of_inks(values: np.ndarray, profile: bytes | None) -> np.ndarray:
-    """CMYK (H, W, 4), uint8 or uint16, full range all ink -> sRGB (H, W, 3) of the same type, by the file's profile or, with
-    none that fits, by the plain formula."""
+    """CMYK (H, W, 4), uint8 or uint16, full range all ink -> sRGB (H, W, 3) of the same type, by the file's profile, the ink's
+    black becoming black (it would be a fog, which the network brightens), or, with none that fits, by the plain formula."""
     import imagecodecs
 
     if profile and profile[16:20] == b"CMYK":
         try:
             return imagecodecs.cms_transform(values, profile, _srgb_profile(), colorspace="cmyk", outcolorspace="rgb",
-                                             outdtype=values.dtype, intent=RELATIVE)
+                                             outdtype=values.dtype, intent=RELATIVE,
+                                             flags=imagecodecs.CMS.FLAGS.BLACKPOINTCOMPENSATION)
         except imagecodecs.CmsError:
             pass
     top = np.iinfo(values.dtype).max
