@@ -70,7 +70,7 @@ def decode_photo(data: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> Photo:
         raise PhotoError("there is not enough memory to decode it") from None
     except Exception as error:  # decoders raise whatever damaged bytes lead them to, SyntaxError and struct.error too
         reason = " ".join(str(error).split()) or type(error).__name__
-        if is_cut_off(data, kind) or re.search("truncated|premature|unexpected end", reason, re.IGNORECASE):
+        if is_cut_off(data, kind) or re.search("truncated|premature|unexpected end|NEED_MORE_INPUT", reason, re.IGNORECASE):
             raise PhotoError(INCOMPLETE) from None
         raise PhotoError(f"damaged: its data cannot be decoded ({reason[:160]})") from None
 

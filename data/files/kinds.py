@@ -86,6 +86,8 @@ def is_cut_off(data: bytes, kind: str) -> bool:
         return len(data) < 8 + int.from_bytes(data[4:8], "little")
     if kind == "BMP":
         return len(data) < int.from_bytes(data[2:6], "little")
+    if kind == "JPEG 2000":
+        return b"\xff\xd9" not in data[-4096:]
     if kind in ("HEIC", "AVIF"):  # boxes, each with its size: ISO/IEC 14496-12, sec. 4.2
         at = 0
         while at < len(data):

@@ -8,7 +8,8 @@ import numpy as np
 
 from data.files.kinds import PhotoError
 
-__all__ = ["INCOMPLETE", "LUMA", "Photo", "PhotoError", "full_range", "in_depth", "side_by_side", "to_8_bit", "upright"]
+__all__ = ["INCOMPLETE", "LUMA", "Photo", "PhotoError", "divided_by_alpha", "full_range", "in_depth", "side_by_side",
+           "to_8_bit", "upright"]
 
 LUMA = np.array([0.299, 0.587, 0.114])   # weights of R, G and B in gray (ITU-R BT.601)
 INCOMPLETE = "damaged: the file is incomplete, its end is missing; copy or download it again"
@@ -63,6 +64,13 @@ def full_range(values: np.ndarray, bits: int) -> np.ndarray:
         return values.astype(np.uint8 if bits == 8 else np.uint16, copy=False)
     full, kind = (255, np.uint8) if bits < 8 else (65535, np.uint16)
     return ((values.astype(np.uint32) * full + top // 2) // top).astype(kind)
+
+
+def divided_by_alpha(values: np.ndarray) -> np.ndarray:
+    """(H, W, 2 or 4), uint8 or uint16, whose colours are multiplied by the alpha behind them -> with plain colours."""
+    top, alpha = np.iinfo(values.dtype).max, values[..., -1:]
+    colours = np.minimum(np.round(values[..., :-1] * (top / np.maximum(alpha, 1))), top)
+    return np.concatenate([colours.astype(values.dtype), alpha], axis=2)
 
 
 def side_by_side(left: Photo, right: Photo, longest: float = math.inf) -> Photo:

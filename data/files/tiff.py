@@ -18,7 +18,7 @@ from data.files.metadata import (
     tiff_directory,
     upright_exif,
 )
-from data.files.photo import INCOMPLETE, Photo, PhotoError, full_range
+from data.files.photo import INCOMPLETE, Photo, PhotoError, divided_by_alpha, full_range
 from data.files.pillow import from_pillow
 from data.files.raw import develop
 from data.files.vips import from_channels
@@ -144,15 +144,11 @@ def _samples(page: Any) -> np.ndarray:
     if samples < colours:
         raise PhotoError(f"damaged: {samples} channels, expected {colours}")
     extra = [int(kind) for kind in page.extrasamples][: samples - colours]
-    shown = values[..., :colours]
     for place, kind in enumerate(extra):
-        alpha = values[..., colours + place, None]
-        if kind == MULTIPLIED_ALPHA and page.photometric != CMYK:
-            top = np.iinfo(values.dtype).max
-            shown = np.minimum(np.round(shown * (top / np.maximum(alpha, 1))), top).astype(values.dtype)
         if kind in (MULTIPLIED_ALPHA, ALPHA) and page.photometric != CMYK:
-            return np.concatenate([shown, alpha], axis=2)
-    return shown
+            shown = values[..., [*range(colours), colours + place]]
+            return divided_by_alpha(shown) if kind == MULTIPLIED_ALPHA else shown
+    return values[..., :colours]
 
 
 def _entry(tag: int, value: Any) -> tuple[int, int, int, Any, bool] | None:

@@ -18,12 +18,13 @@ from data.files.colour import SRGB_PRIMARIES, make_profile, profile_of_codes, sr
 from data.files.jpeg import whole_jpeg
 from data.files.kinds import check_size, is_cut_off
 from data.files.metadata import EXIF_PREFIX, iptc_records, iptc_resources, without_thumbnail
-from data.files.photo import INCOMPLETE, Photo, PhotoError, full_range, upright
+from data.files.photo import INCOMPLETE, Photo, PhotoError, divided_by_alpha, full_range, upright
 
 LOADERS = {"JPEG": "jpegload_buffer", "PNG": "pngload_buffer", "WEBP": "webpload_buffer", "AVIF": "heifload_buffer"}
 ONE_SEGMENT = 64000           # bytes of EXIF; more stand in several segments of a JPEG file
 DEFAULT_DPI = 72.0            # where a photo says none (EXIF 2.32, XResolution)
 INCH = 25.4                   # mm
+REFERENCES = 200              # bytes of AVIF's item references, of which libvips does not tell
 AVIF_EFFORT = 0               # of 0 to 9: at 2, a fifth of the speed for files 2 % smaller
 
 
@@ -60,6 +61,9 @@ def read_vips(data: bytes, kind: str, max_megapixels: float) -> Photo:
     bits = _field(image, "bits-per-sample")
     if values.dtype == np.uint16 and kind == "AVIF" and bits in (10, 12):
         values = full_range(values >> 16 - bits, bits)  # libvips shifts them, which leaves white below 65535
+    references = max(data.find(b"iref", 0, 4096), 0) if kind == "AVIF" else 0
+    if values.shape[2] == 4 and references and b"prem" in data[references : references + REFERENCES]:
+        values = divided_by_alpha(values)  # which is what such an item reference says (ISO/IEC 23008-12)
     turned = 1 if kind == "AVIF" else _field(image, "orientation") or 1
     profile = _field(image, "icc-profile-data")
     if kind in ("PNG", "AVIF") and (not profile or b"cICP" in header):  # cICP goes before a profile

@@ -61,6 +61,8 @@ RECIPES = {
     "heic_alpha.heif": "convert {m} -depth 8 {tmp}/h.png && heif-enc -q 95 -p chroma=444 {tmp}/h.png -o {out}",
     "avif_8bit.avif": "avifenc --min 2 --max 6 -y 444 {e} {out}",
     "avif_10bit_alpha.avif": "avifenc --min 2 --max 6 -d 10 -y 444 {m} {out}",
+    "avif_alpha_multiplied.avif": "convert {m} -depth 8 {tmp}/a.png && "
+                                  "avifenc --premultiply --min 2 --max 6 -y 444 {tmp}/a.png {out}",
     "avif_12bit.avif": "avifenc --min 2 --max 6 -d 12 -y 444 {o} {out}",
     "jxl_rgb16.jxl": "cjxl --quiet -d 0 {o} {out}",
     "jxl_rgba8.jxl": "convert {m} -depth 8 {tmp}/j.png && cjxl --quiet -d 0 {tmp}/j.png {out}",

@@ -334,6 +334,7 @@ def test_reasons(tmp_path, pixels):
         saved(picture, "GIF"): "it is a GIF",
         saved(Image.new("F", (4, 4)), "TIFF"): "32 bits",
         tiff(pixels.astype(np.uint16), photometric="cielab"): "CIELAB colours with 16 bits is not supported; save it as RGB",
+        imagecodecs.jpegxl_encode(pixels)[:-40]: "incomplete", imagecodecs.jpeg2k_encode(pixels)[:-40]: "incomplete",
         imagecodecs.jpegxl_encode(np.stack([pixels, 255 - pixels])): "an animation; expected a single picture",
         encode(Photo(pixels.astype(np.uint16)), ".png")[:-100]: "damaged",
         encode(Photo(pixels), ".heic")[:-100]: "HEIC.*incomplete", encode(Photo(pixels), ".avif")[:-100]: "incomplete",
