@@ -22,6 +22,7 @@ PRIMARIES = {1: SRGB_PRIMARIES, 2: SRGB_PRIMARIES, 12: (0.680, 0.320, 1.0, 0.265
 SRGB_CURVES, GAMMAS, HDR_CURVES = (1, 2, 6, 13, 14, 15), {4: 2.2, 5: 2.8, 8: 1.0}, {16: "PQ", 18: "HLG"}
 RELATIVE = 1                    # rendering intent of littleCMS: relative colorimetric
 CURVE_POINTS, PROBES = 4096, 400
+INVERSE_POINTS = 1 << 18        # so many that the nearest is within half a level of 16 bits
 SAME, FITS = 2e-3, 1e-3         # differences in sRGB values (0..1) that count as none; of the matrix from the profile
 DEEP = np.dtype(np.uint16)      # of the sRGB values that a photo of another space is brought to
 ROWS = 256                      # of a photo at once, so that its floating-point values take little memory
@@ -32,11 +33,13 @@ MOST_GAIN = 50.0
 @dataclass(frozen=True)
 class Space:
     """A colour space. curves: (channels, 4096) linear light of evenly spaced values; matrix: (3, channels) from it to linear
-    sRGB. Both None where the profile is no matrix: then littleCMS does every pixel, by `profile`."""
+    sRGB; inverse: (channels, 2^18) values of the squares of evenly spaced roots of light. All None where the profile is no
+    matrix: then littleCMS does every pixel, by `profile`."""
 
     profile: bytes
     curves: np.ndarray | None = None
     matrix: np.ndarray | None = None
+    inverse: np.ndarray | None = None
 
 
 def to_srgb(photo: Photo) -> Photo:
@@ -142,7 +145,9 @@ def space_of(profile: bytes, channels: int) -> Space | None:
     curves = np.einsum("cnk,kc->cn", light, matrix) / np.maximum((matrix**2).sum(0), 1e-9)[:, None]
     colours = np.random.default_rng(0).random((1, PROBES, channels), dtype=np.float32)
     wanted = _profile_to_linear(colours, profile)
-    space = Space(profile, np.ascontiguousarray(curves, np.float32), np.ascontiguousarray(matrix, np.float32))
+    roots = np.linspace(0, 1, INVERSE_POINTS)
+    inverse = np.array([np.interp(roots**2, np.maximum.accumulate(curve), points) for curve in curves], np.float32)
+    space = Space(profile, np.ascontiguousarray(curves, np.float32), np.ascontiguousarray(matrix, np.float32), inverse)
     if np.abs(_own_linear(colours, space) - wanted).max() > FITS or np.linalg.matrix_rank(matrix) < channels:
         space = Space(profile)
     srgb = np.repeat(colours, 3 // channels, axis=2)
@@ -178,12 +183,12 @@ def _back(pixels: np.ndarray, own: np.ndarray, space: Space) -> np.ndarray:
 
 def _from_linear(light: np.ndarray, space: Space) -> np.ndarray:
     """Linear sRGB (h, w, 3) -> values of the space in [0, 1], (h, w, channels)."""
-    if space.curves is None or space.matrix is None:
+    if space.inverse is None or space.matrix is None:
         return _linear_to_profile(light, space.profile)
     own = np.clip(light @ np.linalg.pinv(space.matrix).astype(np.float32).T, 0, 1)
-    points = np.linspace(0, 1, CURVE_POINTS)
-    for channel, curve in enumerate(space.curves):
-        own[..., channel] = np.interp(own[..., channel], np.maximum.accumulate(curve), points)
+    places = (np.sqrt(own) * (INVERSE_POINTS - 1) + 0.5).astype(np.int32)
+    for channel, values in enumerate(space.inverse):
+        own[..., channel] = values[places[..., channel]]
     return own
 
 
