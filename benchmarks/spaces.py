@@ -73,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--every", type=int, default=1, help="only every so many-th photo")
     parser.add_argument("--megapixels", type=float, default=0.06, help="of a scene")
     parser.add_argument("--config_path", type=Path, default=SHIPPED / "config.json", metavar="FILE", help="of the weights")
-    parser.add_argument("--weights_path", type=Path, default=SHIPPED / "HVR.safetensors", metavar="FILE")
+    parser.add_argument("--weights_path", type=Path, default=SHIPPED / "HVR.safetensors", metavar="FILE",
+                        help="a safetensors file")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     options = parser.parse_args(arguments)
     enhancer = load_enhancer(options.config_path, options.weights_path, options.device)
