@@ -19,7 +19,7 @@ def whole_jpeg(data: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> bytes:
     A decoder fills up what is missing as if zeros stood there: if other bytes in their place change nothing, then every row is
     there. A progressive file hides the loss of its finer scans, so one must be whole.
     """
-    if data.endswith(END) or data.rfind(END) > data.rfind(SCAN):  # a thumbnail in the header has an end marker of its own
+    if data.find(END, _pixels(data)) >= 0:  # which never stands among pixels; behind them phones put films and gain maps
         return data
     try:
         shown = [_decode(data + filler + END, max_megapixels) for filler in FILLERS]
@@ -28,6 +28,14 @@ def whole_jpeg(data: bytes, max_megapixels: float = MAX_MEGAPIXELS) -> bytes:
     if not all(np.array_equal(shown[0], other) for other in shown[1:]):
         raise PhotoError(INCOMPLETE)
     return data + END
+
+
+def _pixels(data: bytes) -> int:
+    """Where they begin: behind the segments of the header, in which a thumbnail has pixels and an end marker of its own."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and data[at : at + 2] != SCAN:
+        at += 1 if data[at + 1 : at + 2] == b"\xff" else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return at
 
 
 def _decode(data: bytes, max_megapixels: float) -> np.ndarray:

@@ -249,6 +249,15 @@ def test_jpeg_with_a_second_picture_is_a_photo(pixels):
     assert photo.pixels.shape == pixels.shape
 
 
+def test_a_film_behind_a_progressive_jpeg_does_no_harm(pixels):
+    """Motion photos. Any two bytes stand in a film, those of a scan's start too."""
+    plain = saved(Image.fromarray(pixels), "JPEG", progressive=True)
+    for film in (b"\0\0\0\x18ftypmp42\xff\xd9..\xff\xda...", b"\xff\xda" * 9):
+        np.testing.assert_array_equal(decode_photo(plain + film).pixels, decode_photo(plain).pixels)
+        with pytest.raises(PhotoError, match="incomplete"):
+            decode_photo(plain[:-40])
+
+
 def test_tiff_with_a_thumbnail_page_is_a_photo_and_with_two_pages_is_not(pixels):
     first = Image.fromarray(pixels)
     small = first.resize((8, 8))
