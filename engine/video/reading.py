@@ -14,7 +14,7 @@ import numpy as np
 from data.files.photo import upright
 from engine.video.colour import Colour, colour_of, to_rgb
 from engine.video.errors import VideoError, require_pyav
-from engine.video.orientation import orientation_of
+from engine.video.orientation import matrix_of, orientation_of
 
 if TYPE_CHECKING:
     import av
@@ -44,8 +44,9 @@ class Part:
 class ClipReader:
     """An open clip. `parts()` goes through it once.
 
-    size: (width, height) of its upright frames. colour, aspect (of a pixel, upright), time_base, rate (frames a second;
-    of a clip of variable rate the mean): of its picture. frames: how many there are, if the file knows or can be told from
+    size: (width, height) of its frames as they are stored. orientation: 1..8 as in EXIF, how these are turned upright; matrix:
+    FFmpeg's display matrix, which says so, or None. colour, aspect (of a stored pixel), time_base, rate (frames a second; of a
+    clip of variable rate the mean): of its picture. frames: how many there are, if the file knows or can be told from
     its length, else 0. damaged: packets passed over so far.
     """
 
@@ -58,18 +59,16 @@ class ClipReader:
             first = self._first_frame()
             self.colour: Colour = colour_of(first)
             self.deep = any(component.bits > 8 for component in first.format.components)
-            self._stored = first.width, first.height
-            self._orientation = orientation_of(first)
+            self.size = first.width, first.height
+            self.matrix = matrix_of(first)
+            self.orientation = orientation_of(self.matrix)
             self.interlaced = bool(first.interlaced_frame)
         except BaseException:
             self.container.close()
             raise
-        turned = self._orientation >= 5
-        self.size = self._stored[::-1] if turned else self._stored
         self.time_base = Fraction(self.stream.time_base)
         self.rate = Fraction(self.stream.average_rate or self.stream.guessed_rate or 25)
-        aspect = Fraction(self.stream.sample_aspect_ratio or 1) or Fraction(1)
-        self.aspect = 1 / aspect if turned else aspect
+        self.aspect = Fraction(self.stream.sample_aspect_ratio or 1) or Fraction(1)
         self.frames = self.stream.frames or round(float(self._seconds() * self.rate))
 
     def __enter__(self) -> ClipReader:
@@ -195,7 +194,7 @@ class ClipReader:
 
     def _pixels(self, frame: av.VideoFrame) -> np.ndarray:
         """Upright RGB; a frame of another size than the first is brought to that. Raises VideoError where HDR begins."""
-        return upright(to_rgb(frame, colour_of(frame), *self._stored), self._orientation)
+        return np.ascontiguousarray(upright(to_rgb(frame, colour_of(frame), *self.size), self.orientation))
 
 
 def open_clip(path: Path) -> av.container.InputContainer:

@@ -13,6 +13,7 @@ import numpy as np
 from engine.video.colour import even, from_rgb
 from engine.video.encoding import Encoding
 from engine.video.errors import VideoError
+from engine.video.orientation import as_stored
 from engine.video.part_file import PartFile
 from engine.video.reading import ClipReader
 
@@ -49,6 +50,7 @@ class ClipWriter:
 
         container = CONTAINERS[suffix.lower()]
         self.part, self.encoding, self.colour, self.frames = part, encoding, clip.colour, 0
+        self._orientation = clip.orientation
         self._durations: dict[int, int] = {}  # of frames that the encoder has not given back yet
         self.time_base = clip.time_base
         self._file = PartFile(part)
@@ -58,6 +60,8 @@ class ClipWriter:
             self._stream = self.container.add_stream(encoding.codec, rate=clip.rate, options=encoding.options())
             width, height = (even(np.empty((*clip.size[::-1], 3), np.uint8), encoding.pix_fmt).shape[i] for i in (1, 0))
             encoding.open(self._stream, (width, height), clip.time_base, clip.rate, clip.aspect, clip.colour)
+            if clip.matrix is not None:
+                self._stream.set_display_matrix(clip.matrix)
             _copy_names(clip.stream, self._stream)
             self._others = self._add_others(clip, container)
             self.container.metadata.update(_kept(clip.container.metadata))
@@ -76,8 +80,8 @@ class ClipWriter:
         return set(self._others)
 
     def write(self, pixels: np.ndarray, pts: int, duration: int) -> None:
-        """Encode a frame, (H, W, 3) RGB uint8 or uint16. Raises OSError once the disk has failed."""
-        frame = from_rgb(even(pixels, self.encoding.pix_fmt), self.encoding.pix_fmt, self.colour)
+        """Encode an upright frame, (H, W, 3) RGB uint8 or uint16. Raises OSError once the disk has failed."""
+        frame = from_rgb(even(as_stored(pixels, self._orientation), self.encoding.pix_fmt), self.encoding.pix_fmt, self.colour)
         frame.pts, frame.time_base = pts, self.time_base
         if duration:
             self._durations[pts] = frame.duration = duration

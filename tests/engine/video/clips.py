@@ -14,11 +14,12 @@ TICK = Fraction(1, 90000)
 
 def make_clip(path: Path, frames: list[np.ndarray], *, codec: str = "libx264", pix_fmt: str = "yuv444p",
               stamps: list[int] | None = None, colour: tuple[int, int, int, int] = (1, 1, 1, 1), turn: int = 0,
-              aspect: Fraction = Fraction(1), sound: bool = False, subtitle: bool = False, tags: dict[str, str] | None = None,
-              gop: int = 12) -> Path:
+              hflip: bool = False, aspect: Fraction = Fraction(1), sound: bool = False, subtitle: bool = False,
+              tags: dict[str, str] | None = None, gop: int = 12) -> Path:
     """Write RGB frames, (H, W, 3) uint8 or uint16, with time stamps in ticks of 1/90000 s (default: 25 frames a second).
 
-    colour: matrix, range, primaries and transfer by their numbers. turn: degrees of the display matrix.
+    colour: matrix, range, primaries and transfer by their numbers. turn, hflip: degrees of the display matrix, and whether it
+    mirrors after that.
     """
     stamps = stamps or [number * 3600 for number in range(len(frames))]
     with av.open(str(path), "w") as container:
@@ -28,8 +29,8 @@ def make_clip(path: Path, frames: list[np.ndarray], *, codec: str = "libx264", p
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt, context.time_base, context.sample_aspect_ratio, context.gop_size = pix_fmt, TICK, aspect, gop
         context.colorspace, context.color_range, context.color_primaries, context.color_trc = colour
-        if turn:
-            stream.set_display_rotation(turn)
+        if turn or hflip:
+            stream.set_display_rotation(turn, hflip=hflip)
         track = container.add_stream("aac", rate=48000, layout="mono") if sound else None
         text = container.add_mux_stream("subrip" if path.suffix == ".mkv" else "mov_text") if subtitle else None
         for other, language in ((track, "deu"), (text, "fra")):

@@ -13,6 +13,7 @@ from engine.video import clip_job
 from engine.video.clip_job import enhance_clip
 from engine.video.encoding import Encoding
 from engine.video.errors import Unfinished, VideoError
+from engine.video.orientation import matrix_of
 from engine.video.part_file import PartFile
 from tests.engine.video.clips import packets_of, read_clip
 
@@ -91,13 +92,21 @@ def test_odd_sizes_get_their_last_line_twice(clip, output, pictures, height, wid
     assert np.abs(frame.to_ndarray(format="rgb24", src_colorspace=1).astype(int) - wanted).mean() < 6
 
 
-@pytest.mark.parametrize("turn", [90, 180])
-def test_a_turned_clip_plays_upright(clip, output, pictures, turn):
-    run(clip(turn=turn), output, lambda pixels: pixels)
-    frame = read_clip(output)[0]
-    assert frame.rotation == 0
-    wanted = np.rot90(pictures(6)[0], turn // 90)
-    assert np.abs(frame.to_ndarray(format="rgb24", src_colorspace=1).astype(int) - wanted).mean() < 6
+@pytest.mark.parametrize(("suffix", "turn", "hflip"), [(".mp4", 90, False), (".mkv", 180, False), (".mov", -90, False),
+                                                       (".mp4", 0, True), (".mkv", 90, True), (".mp4", -90, True),
+                                                       (".mp4", 30, False)])
+def test_a_turned_clip_is_seen_upright_and_stays_turned(clip, tmp_path, pictures, suffix, turn, hflip):
+    """The file says how its picture is to be shown, in all eight ways and by any angle, and so does the result."""
+    path, seen = clip(f"clip{suffix}", 2, turn=turn, hflip=hflip, aspect=Fraction(4, 3)), []
+    output = tmp_path / "out" / path.name
+    run(path, output, lambda pixels: seen.append(pixels) or pixels)
+    shown = np.rot90(pictures(2)[0], round(turn / 90))
+    assert np.abs(seen[0].astype(int) - (shown[:, ::-1] if hflip else shown)).mean() < 6
+    before, after = read_clip(path)[0], read_clip(output)[0]
+    assert matrix_of(after) == matrix_of(before) != None  # noqa: E711 - there is one
+    assert np.abs(after.to_ndarray(format="rgb24", src_colorspace=1).astype(int) - pictures(2)[0]).mean() < 6
+    with av.open(str(output)) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
 
 
 def test_one_frame_without_sound(clip, output):
