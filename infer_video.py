@@ -97,8 +97,8 @@ def run(args: argparse.Namespace) -> int:
     enhancer = load_enhancer(args.config_path, args.weights_path, args.device, **look)
     settings = job_settings(args.input_path, args.weights_path, **enhancer.record())
     del settings["input"]  # a clip is known by its name and size, wherever it is moved
-    enhance = functools.partial(enhance_clip, enhance_pixels=enhancer, encoding=encoding, settings=settings,
-                                steady=not args.frame_by_frame, resume=args.resume, overwrite=args.overwrite)
+    enhance = functools.partial(enhance_clip, enhance_pixels=enhancer, at_once=enhancer.at_once, encoding=encoding,
+                                settings=settings, steady=not args.frame_by_frame, resume=args.resume, overwrite=args.overwrite)
     tally = run_clips(clips, enhance, resume=args.resume, overwrite=args.overwrite)
     if tally.interrupted:
         return INTERRUPTED

@@ -22,29 +22,53 @@ _worker: Worker | None = None
 
 
 class Worker(threading.Thread):
-    """Computes one call after another. `abandoned`: the one it computes is wanted by nobody any more."""
+    """Computes one call after another. `abandoned`: the one it computes is wanted by nobody any more.
 
-    def __init__(self) -> None:
+    threads: that PyTorch and the kernels take for them; None: as many as elsewhere.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
         super().__init__(name="computing", daemon=True)
-        self.process = os.getpid()
+        self.process, self.threads = os.getpid(), threads
         self.abandoned = False
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], Outcome]] = queue.SimpleQueue()
         self.start()
 
     def run(self) -> None:
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)  # of this thread, and of those that begin later
         while not self.abandoned:
             function, outcome = self._calls.get()
             outcome.of(function)
             del function, outcome  # large photos: nothing is held until the next call
 
     def __call__(self, function: Callable[[], T]) -> T:
-        outcome = Outcome()
-        self._calls.put((function, outcome))
+        outcome = self.begin(function)
         try:
             outcome.done.wait()
         finally:
             self.abandoned = not outcome.done.is_set()
         return outcome.result()
+
+    def begin(self, function: Callable[[], Any]) -> Outcome:
+        """Have it computed after what was begun before, on the GPU and in the gradient mode of the caller."""
+        device = torch.cuda.current_device() if torch.cuda.is_initialized() else None  # of the thread, as is the gradient mode
+        gradients = torch.is_grad_enabled()
+
+        def call() -> Any:
+            if device is not None:
+                torch.cuda.set_device(device)
+            with torch.set_grad_enabled(gradients):
+                return function()
+
+        outcome = Outcome()
+        self._calls.put((call, outcome))
+        return outcome
+
+    def leave(self) -> None:
+        """It ends once it has computed what it is at; nothing that was begun after that is."""
+        self.abandoned = True
+        self._calls.put((lambda: None, Outcome()))
 
 
 class Outcome:
@@ -81,13 +105,4 @@ def interruptible(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
         return function(*args, **kwargs)
     if _worker is None or _worker.abandoned or _worker.process != os.getpid():  # the last: in a forked process
         _worker = Worker()
-    device = torch.cuda.current_device() if torch.cuda.is_initialized() else None  # of the thread, as is the gradient mode
-    gradients = torch.is_grad_enabled()
-
-    def call() -> T:
-        if device is not None:
-            torch.cuda.set_device(device)
-        with torch.set_grad_enabled(gradients):
-            return function(*args, **kwargs)
-
-    return _worker(call)
+    return _worker(lambda: function(*args, **kwargs))

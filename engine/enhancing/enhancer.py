@@ -1,6 +1,7 @@
 """A network that is ready to enhance, with everything that decides on its results."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from engine.background import interruptible
 from engine.device import choose_device
 from engine.enhancing import enhancement
 from engine.enhancing.settings import Settings
+from engine.enhancing.sizes import working_size
 from exp_config import NETWORK_FIELDS, Config
 from models import HVR, load_pretrained
+
+AT_ONCE_MEGAPIXELS = 0.5  # shown to the network at the same time in several small pictures: as of one large photo
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,14 @@ class Enhancer:
 
     def __call__(self, pixels: np.ndarray, on_step: enhancement.OnStep | None = None) -> np.ndarray:
         return interruptible(enhancement.enhance, self.model, pixels, on_step=on_step, **self.options())
+
+    def at_once(self, height: int, width: int) -> int:
+        """How many pictures of this size are best enhanced at the same time, by as many threads: on a CPU one core each is
+        faster than all of them on one, as long as they take no more memory together than a photo does."""
+        if self.device.type != "cpu":
+            return 1
+        shown = math.prod(working_size(height, width, self.settings.max_working_megapixels))
+        return max(min(torch.get_num_threads(), int(AT_ONCE_MEGAPIXELS * 1e6 / shown)), 1)
 
     def options(self) -> dict[str, Any]:
         """The settings as keywords of `enhance`."""

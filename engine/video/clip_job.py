@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 FORESEEN = (VideoError, ImageError, EnhancementError)
 BEFORE = ".before"                     # a part whose start is being copied into a new one
 EnhancePixels = Callable[[np.ndarray], np.ndarray]
+AtOnce = Callable[[int, int], int]
 
 
 @dataclass
@@ -48,9 +49,11 @@ class Outcome:
 
 
 def enhance_clip(clip: Path, output: Path, enhance_pixels: EnhancePixels, encoding: Encoding, *,
-                 settings: Mapping[str, Any], steady: bool = True, resume: bool = False, overwrite: bool = False) -> Outcome:
+                 settings: Mapping[str, Any], at_once: AtOnce = lambda height, width: 1, steady: bool = True,
+                 resume: bool = False, overwrite: bool = False) -> Outcome:
     """Enhance every frame of `clip` into `output`, by way of a part beside it that becomes it when all is done.
 
+    at_once: how many frames of a height and width are enhanced at the same time, in as many threads.
     settings: what decides on the result, beside the clip and the encoding; kept beside a part, for `resume`.
     Raises VideoError before anything is written, where the clip or the paths are wrong; Unfinished, with what was done left
     in the part, where a clip goes wrong later or the disk is full.
@@ -65,7 +68,7 @@ def enhance_clip(clip: Path, output: Path, enhance_pixels: EnhancePixels, encodi
         _warn(reader, encoding)
         output.parent.mkdir(parents=True, exist_ok=True)
         writer = ClipWriter(part, output.suffix, reader, encoding)
-        outcome = _run(reader, writer, enhance_pixels, steadying, earlier, record)
+        outcome = _run(reader, writer, enhance_pixels, at_once(*reader.size[::-1]), steadying, earlier, record)
     outcome.damaged = reader.damaged
     if outcome.part is None:
         os.replace(part, output)
@@ -86,7 +89,7 @@ def check_target(clip: Path, output: Path, resume: bool, overwrite: bool) -> Non
         raise VideoError(f"{part} is there: a run that was ended left it; --resume goes on with it, --overwrite starts anew")
 
 
-def _run(reader: ClipReader, writer: ClipWriter, enhance_pixels: EnhancePixels, steadying: Steady | None,
+def _run(reader: ClipReader, writer: ClipWriter, enhance_pixels: EnhancePixels, at_once: int, steadying: Steady | None,
          earlier: Earlier | None, record: Mapping[str, Any]) -> Outcome:
     begin = earlier.time - earlier.tick if earlier else Fraction(-1)
     warm_up = Fraction(WARM_UP) / reader.rate if steadying else Fraction(0)
@@ -95,10 +98,10 @@ def _run(reader: ClipReader, writer: ClipWriter, enhance_pixels: EnhancePixels, 
     bar = tqdm(total=max(reader.frames, kept) or None, initial=kept, unit="frame", dynamic_ncols=True)
 
     def enhance(part: Part) -> np.ndarray | None:
-        if part.pixels is None:
-            return None
-        bright = enhance_pixels(part.pixels)
-        return bright if steadying is None else steadying(part.pixels, bright)
+        return None if part.pixels is None else enhance_pixels(part.pixels)
+
+    def steady(part: Part, bright: np.ndarray | None) -> np.ndarray | None:
+        return bright if bright is None or steadying is None else steadying(part.pixels, bright)
 
     def write(part: Part, bright: np.ndarray | None) -> None:
         writer.pass_on(part.packets)
@@ -118,7 +121,7 @@ def _run(reader: ClipReader, writer: ClipWriter, enhance_pixels: EnhancePixels, 
     try:
         note(writer.part, record)
         with bar:
-            interrupted = pipeline.run(reader.parts(writer.passed_on, begin - warm_up), enhance, write)
+            interrupted = pipeline.run(reader.parts(writer.passed_on, begin - warm_up), enhance, steady, write, at_once)
         finish_copying()
         writer.close()
     except KeyboardInterrupt:  # a second one: the encoder's thread may still be at work

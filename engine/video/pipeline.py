@@ -1,18 +1,24 @@
-"""Decoding, enhancing and encoding at the same time: a thread before and one behind the network, a few frames between them."""
+"""Decoding, the network, steadying and encoding at the same time, each in threads of its own, a few frames between them."""
 from __future__ import annotations
 
 import contextlib
+import functools
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import torch
+
+from engine.background import Outcome, Worker
 from engine.video.reading import Part
 
 WAITING = 3    # parts between two of the three, so that memory does not grow with the clip
 LOOK = 0.1     # seconds between two looks at whether the others still work
 
 Enhance = Callable[[Part], Any]
+Finish = Callable[[Part, Any], Any]
 Write = Callable[[Part, Any], None]
 
 
@@ -49,11 +55,12 @@ class _Channel:
             yield item
 
 
-def run(parts: Iterable[Part], enhance: Enhance, write: Write) -> bool:
-    """Each part through `enhance`, here, and with what that gives through `write`, in a thread; `parts` is gone through in
-    another. True: Ctrl-C ended it, and everything enhanced by then is written.
+def run(parts: Iterable[Part], enhance: Enhance, finish: Finish, write: Write, at_once: int = 1) -> bool:
+    """Each part through `enhance`, `at_once` of them at the same time, in threads that share the processor's cores; with what
+    that gives through `finish`, here and in order; with what that gives through `write`, in a thread; `parts` is gone through
+    in another. True: Ctrl-C ended it, and everything finished by then is written.
 
-    An error of `parts` or `enhance` is raised once everything before it is written, an error of `write` at once.
+    An error of `parts`, `enhance` or `finish` is raised once everything before it is written, an error of `write` at once.
     """
     decoded, enhanced = _Channel(), _Channel()
     failures: dict[str, BaseException] = {}
@@ -63,8 +70,8 @@ def run(parts: Iterable[Part], enhance: Enhance, write: Write) -> bool:
     encoder.start()
     interrupted, failure = False, None
     try:
-        for part in decoded:
-            enhanced.put((part, enhance(part)))
+        for part, bright in _in_order(decoded, enhance, at_once):
+            enhanced.put((part, finish(part, bright)))
     except KeyboardInterrupt:
         interrupted = True
     except _Stopped:
@@ -85,6 +92,30 @@ def run(parts: Iterable[Part], enhance: Enhance, write: Write) -> bool:
         if error is not None:
             raise error
     return interrupted
+
+
+def _in_order(parts: Iterable[Part], enhance: Enhance, at_once: int) -> Iterator[tuple[Part, Any]]:
+    """Each part and what `enhance` gives; the next ones are being enhanced meanwhile."""
+    threads = torch.get_num_threads()
+    workers = [Worker(max(threads // at_once, 1) if at_once > 1 else None) for _ in range(at_once)]
+    waiting: deque[tuple[Part, Outcome]] = deque()
+
+    def first() -> tuple[Part, Any]:
+        part, outcome = waiting.popleft()
+        outcome.done.wait()
+        return part, outcome.result()
+
+    try:
+        for number, part in enumerate(parts):
+            waiting.append((part, workers[number % at_once].begin(functools.partial(enhance, part))))
+            if len(waiting) > at_once:
+                yield first()
+        while waiting:
+            yield first()
+    finally:  # also where it is gone through no further
+        for worker in workers:
+            worker.leave()
+        torch.set_num_threads(threads)
 
 
 def _decode(parts: Iterable[Part], decoded: _Channel, failures: dict[str, BaseException]) -> None:

@@ -18,18 +18,19 @@ WARM_UP = 24              # frames after which what came before them shows no mo
 DETAIL, BRIGHTNESS = 0.8, 0.9  # shares of the carried picture in details, and in low frequencies
 FLOW_WIDTH = 480          # pixels of the longer side at which motion and agreement are looked at
 LOW = 1 / 24              # standard deviation of what low frequencies are, of the longer side
+COARSER = 4               # times smaller is the copy on which these are found
 FAR = 0.05                # blurred trust at which low frequencies of the surroundings count for half
 AGREEING = 2.0            # Gaussian in pixels of the small picture, over which inputs are compared: noise averages out
 TOLERANCE = 0.06          # difference of the inputs' square roots that halves the trust, of their level
 NOISE = 4.0               # times the noise of that difference are added to the tolerance
 AGREED = 0.2              # mean trust below which this is another scene; or
 ALIKE, ALL_AGREED = 0.3, 0.85  # correlation along the motion below which it is, where mean trust is below the second
+THIRDS = np.full(3, 1 / 3, np.float32)
 
 
 @dataclass
 class _Carried:
-    """result: uint16 (H, W, 3). small: its luma, uint8 (h, w). dark: the input, float32 (h, w, 3) in [0, 1],
-    as small."""
+    """result: uint16 (H, W, 3). small: the same as float32 (h, w, 3) in [0, 1]. dark: the input, as small."""
 
     result: np.ndarray
     small: np.ndarray
@@ -46,33 +47,32 @@ class Steady:
 
     def __call__(self, dark: np.ndarray, bright: np.ndarray) -> np.ndarray:
         size = small_size(*bright.shape[:2])
-        now = _Carried(to_16_bit(bright), luma(shrunk(bright, size)), shrunk(dark, size))
+        now = _Carried(to_16_bit(bright), shrunk(bright, size), shrunk(dark, size))
         before, self._before = self._before, now
         if before is None or before.result.shape != now.result.shape:
             return bright
-        flow, likeness = self._motion(now.small, before.small)
+        flow, likeness = self._motion(luma(now.small), luma(before.small))
         trust = agreement(now.dark, warp(before.dark, flow)) * lies_inside(flow)
         if trust.mean() < AGREED or (likeness < ALIKE and trust.mean() < ALL_AGREED):
             return bright
-        now.result = self._meet(now.result, before.result, flow, trust)
-        now.small = luma(shrunk(now.result, size))
-        return now.result if bright.dtype == np.uint16 else np.round(now.result * (255 / 65535)).astype(np.uint8)
+        self._meet(now, before.result, flow, trust)
+        return now.result if bright.dtype == np.uint16 else cv2.convertScaleAbs(now.result, alpha=1 / 257)
 
-    def _meet(self, result: np.ndarray, before: np.ndarray, flow: np.ndarray, trust: np.ndarray) -> np.ndarray:
-        """uint16 (H, W, 3) twice, and flow and trust of the small picture -> uint16 (H, W, 3)."""
-        height, width = result.shape[:2]
-        scale = np.array([width / flow.shape[1], height / flow.shape[0]], np.float32)
-        full = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR) * scale
-        carried = warp(before, full, cv2.INTER_CUBIC)
-        change = carried.astype(np.float32) - result
-        small = cv2.resize(change, trust.shape[::-1], interpolation=cv2.INTER_AREA) * trust[..., None]
-        sigma = LOW * max(trust.shape)
-        known = cv2.GaussianBlur(trust, (0, 0), sigma)[..., None]
-        low = cv2.GaussianBlur(small, (0, 0), sigma) / (known + 1e-3)  # reaches into what is new, which would stand out else
-        own = (self.brightness * known / (known + FAR) - self.detail * trust[..., None]) * low
-        change *= cv2.resize(self.detail * trust, (width, height))[..., None]
-        change += cv2.resize(own, (width, height))
-        return np.clip(np.round(result + change), 0, 65535).astype(np.uint16)
+    def _meet(self, now: _Carried, before: np.ndarray, flow: np.ndarray, trust: np.ndarray) -> None:
+        """Draw `now` towards the result before, uint16 (H, W, 3), by flow and trust of the small pictures."""
+        height, width = before.shape[:2]
+        flow = flow * np.array([width / flow.shape[1], height / flow.shape[0]], np.float32)
+        carried = warp(before, cv2.resize(flow, (width, height)), cv2.INTER_CUBIC)
+        share = cv2.merge([self.detail * trust] * 3)
+        change = shrunk(carried, trust.shape[::-1]) - now.small
+        known = low_frequencies(trust)[..., None]
+        low = low_frequencies(change * trust[..., None]) / (known + 1e-3)  # reaches into what is new: that would stand out
+        own = (self.brightness * known / (known + FAR) - share) * low
+        now.small = np.clip(now.small + share * change + own, 0, 1)
+        change = cv2.subtract(carried, now.result, dtype=cv2.CV_32F)  # of all pixels: OpenCV's functions take 3 times less
+        cv2.multiply(change, cv2.resize(share, (width, height)), change)
+        cv2.add(change, cv2.resize(own * 65535, (width, height)), change)
+        now.result = cv2.add(now.result, change, dtype=cv2.CV_16U)
 
 
 def agreement(dark: np.ndarray, before: np.ndarray) -> np.ndarray:
@@ -80,10 +80,18 @@ def agreement(dark: np.ndarray, before: np.ndarray) -> np.ndarray:
     colours in the same light."""
     difference = np.sqrt(dark) - np.sqrt(before)   # of the coded values: noise that grows with the light becomes even
     local = cv2.GaussianBlur(difference, (0, 0), AGREEING)
-    noise = 1.4826 * float(np.median(np.abs(difference - local))) / (2 * AGREEING * np.sqrt(np.pi))  # what the average leaves
-    level = cv2.GaussianBlur(np.sqrt(np.maximum(dark, before)).mean(2), (0, 0), AGREEING)
-    apart = np.sqrt((local * local).mean(2))
+    single = np.abs(difference - local)[::2, ::2]  # a quarter tells as much
+    noise = 1.4826 * float(np.median(single)) / (2 * AGREEING * np.sqrt(np.pi))  # what the average leaves
+    level = cv2.GaussianBlur(np.sqrt(np.maximum(dark, before)) @ THIRDS, (0, 0), AGREEING)
+    apart = np.sqrt((local * local) @ THIRDS)
     return np.exp2(-((apart / (TOLERANCE * level + NOISE * noise + 1e-3)) ** 2)).astype(np.float32)
+
+
+def low_frequencies(small: np.ndarray) -> np.ndarray:
+    """Float32 (h, w, ..) -> the same blurred by LOW of its longer side, on a coarser copy."""
+    height, width = small.shape[:2]
+    coarse = cv2.resize(small, (-(-width // COARSER), -(-height // COARSER)), interpolation=cv2.INTER_AREA)
+    return cv2.resize(cv2.GaussianBlur(coarse, (0, 0), LOW * max(height, width) / COARSER), (width, height))
 
 
 def small_size(height: int, width: int) -> tuple[int, int]:
@@ -104,5 +112,6 @@ def luma(picture: np.ndarray) -> np.ndarray:
 
 
 def to_16_bit(picture: np.ndarray) -> np.ndarray:
-    return picture if picture.dtype == np.uint16 else picture.astype(np.uint16) * 257
+    """uint8 or uint16 of full range -> uint16."""
+    return picture if picture.dtype == np.uint16 else np.multiply(picture, 257, dtype=np.uint16)
 
