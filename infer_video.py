@@ -22,7 +22,8 @@ from engine.enhancing.options import (
 from engine.environment import check_progress_variables, load_env_file
 from engine.program import quick_imports, run_program, told
 
-CPU_MEGAPIXELS = 0.05                  # shown to the network of each frame: two cores then make one or more a second
+# Of each frame, on a CPU: what is shown to the network, and its supervision steps. Two cores then make one or more a second.
+CPU_MEGAPIXELS, CPU_STEPS = 0.08, 1
 DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit statuses, beside engine.program.WRONG_USAGE
 
 
@@ -50,7 +51,7 @@ def build_parser() -> Parser:
                       help="each frame by itself, as infer_image.py would: it flickers")
     clip.add_argument("--resume", action="store_true", help="go on with the part that an ended run has left")
     clip.add_argument("--overwrite", action="store_true", help="make results anew that are there already, and begin parts anew")
-    add_look_options(parser, "the config's, and 0.05 on a CPU")
+    add_look_options(parser, f"the config's, and {CPU_MEGAPIXELS} on a CPU", f"the config's, and {CPU_STEPS} on a CPU")
     return parser
 
 
@@ -92,8 +93,11 @@ def run(args: argparse.Namespace) -> int:
     from engine.video.clip_job import enhance_clip
 
     look = look_of(args)
-    if look["max_working_megapixels"] is None and choose_device(args.device).type == "cpu":
-        look["max_working_megapixels"] = CPU_MEGAPIXELS
+    if choose_device(args.device).type == "cpu":
+        if look["max_working_megapixels"] is None:
+            look["max_working_megapixels"] = CPU_MEGAPIXELS
+        if look["hvr_n_supervision"] is None and look["hvr_n_sup_factor"] is None:
+            look["hvr_n_supervision"] = CPU_STEPS
     enhancer = load_enhancer(args.config_path, args.weights_path, args.device, **look)
     settings = job_settings(args.input_path, args.weights_path, **enhancer.record())
     del settings["input"]  # a clip is known by its name and size, wherever it is moved

@@ -1,7 +1,7 @@
 """How steady enhanced clips are, and how fast they come: on clips made from photos, of which the motion is known.
 
     python -m benchmarks.video --photos DIR [--size 320x216] [--frames 24] [--clips 2] [--exposure 0.06]
-                               [--max_working_megapixels M] [--ways single steady brightness state map]
+                               [--max_working_megapixels M] [--hvr_n_supervision N] [--ways single steady brightness state map]
     python -m benchmarks.video --photos DIR --speed 1280x720 [--frames 24]
 
 A clip is two of DIR's photos (bright ones, larger than the size), darkened and cut behind one another, each under a window
@@ -9,7 +9,8 @@ that moves in a straight line with a hand's tremble, with a camera's noise and a
 Change: the mean absolute change of luma from frame to frame along that motion, in 8-bit levels, over that of the frames
 enhanced one by one. The ways: `steady` is what infer_video.py does; `brightness` is it without details; `state` goes on
 with the recursion's latents of the frame before; `map` smooths the local affine maps from dark to enhanced frames
-(engine/enhancing/detail.py) along the motion. Cut: PSNR of the first frame after a cut, against that frame by itself.
+(engine/enhancing/detail.py) along the motion. Cut: PSNR of the first frame after a cut, against that frame by itself, of the
+clip where it is worst.
 With --speed: frames a second of infer_video.py, from file to file, on a clip of that size.
 """
 from __future__ import annotations
@@ -18,7 +19,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -43,12 +44,13 @@ from models import HVR, State, load_pretrained
 Frames = list[np.ndarray]  # uint8 (H, W, 3)
 
 
-def single(model: HVR, clip: Clip, megapixels: float) -> Frames:
+def single(model: HVR, clip: Clip, megapixels: float, steps: int) -> Frames:
     """Each frame by itself."""
-    return [enhance(model, frame, max_working_megapixels=megapixels) for frame in tqdm(clip.frames, unit="frame", leave=False)]
+    return [enhance(model, frame, max_working_megapixels=megapixels, N=steps)
+            for frame in tqdm(clip.frames, unit="frame", leave=False)]
 
 
-def state(model: HVR, clip: Clip, megapixels: float) -> Frames:
+def state(model: HVR, clip: Clip, steps: int) -> Frames:
     """Each frame from the latents that the one before ended with, by one supervision step; a cut, told, starts anew."""
     carried: State | None = None
     results = []
@@ -56,7 +58,7 @@ def state(model: HVR, clip: Clip, megapixels: float) -> Frames:
         carried = None if number in clip.cuts else carried
         dark = rows_of(frame, 0, len(frame), next(model.parameters()).device)
         x = add_border(model.to_model_range(dark), model.inference_border)
-        carried, output = model.sample(x, carried, N=None if carried is None else 1)
+        carried, output = model.sample(x, carried, N=steps if carried is None else 1)
         bright = np.empty_like(frame)
         put_rows(bright, 0, model.to_unit_range(cut_border(output, model.inference_border)).clamp(0, 1))
         results.append(bright)
@@ -89,36 +91,38 @@ def steadied(clip: Clip, bright: Frames, **shares: float) -> Frames:
 
 
 def clips(folder: Path, size: tuple[int, int], count: int, frames: int, exposure: float) -> Iterator[Clip]:
-    """`count` clips of two photos each, spread over the folder's that are large enough."""
+    """`count` clips of two photos each, spread over the folder's that are large enough; photos that are neighbours by their
+    names often show one scene, so the two are far from one another."""
     photos = [path for path in sorted(folder.iterdir()) if is_photo(path)]
-    large = [path for path in photos if min(np.subtract(read_photo(path).pixels.shape[:2], size)) >= 0][: 8 * count]
+    large = [path for path in photos if min(np.subtract(read_photo(path).pixels.shape[:2], size)) >= 0]
     if len(large) < 2 * count:
         raise SystemExit(f"{len(large)} photos of at least {size[1]}x{size[0]} in {folder}; expected {2 * count}")
     for number in range(count):
-        pair = [to_8_bit(read_photo(large[(number * len(large) // count + step) % len(large)]).pixels) for step in (0, 1)]
+        first = number * len(large) // (2 * count)
+        pair = [to_8_bit(read_photo(large[place]).pixels) for place in (first, first + len(large) // 2)]
         yield make_clip(pair, size, frames, seed=number, exposure=exposure)
 
 
-def steadiness(model: HVR, made: Sequence[Clip], ways: Sequence[str], megapixels: float) -> None:
+def steadiness(model: HVR, made: Iterable[Clip], ways: Sequence[str], megapixels: float, steps: int) -> None:
     """Print a table."""
     rows: dict[str, list[tuple[float, float, float]]] = {}
     for clip in made:
-        bright = single(model, clip, megapixels)
+        bright = single(model, clip, megapixels, steps)
         alone = luma_change(bright, clip)
         results: dict[str, Callable[[], Frames]] = {
             "input, darkened alone": lambda clip=clip: clip.frames, "single": lambda bright=bright: bright,
             "steady": lambda clip=clip, bright=bright: steadied(clip, bright),
             "brightness": lambda clip=clip, bright=bright: steadied(clip, bright, detail=0.0),
-            "state": lambda clip=clip: state(model, clip, megapixels),
+            "state": lambda clip=clip: state(model, clip, steps),
             "map": lambda clip=clip, bright=bright: local_map(clip, bright)}
         for name in ("input, darkened alone", *ways):
             frames = results[name]()
-            cut = np.mean([min(psnr(frames[at], bright[at]), 99.0) for at in clip.cuts])
+            cut = min(min(psnr(frames[at], bright[at]), 99.0) for at in clip.cuts)
             change = luma_change(frames, clip)
             rows.setdefault(name, []).append((change, change / alone, float(cut)))
     print("| way | change, levels | over frame by frame | cut, dB |\n|---|---|---|---|")
     for name, values in rows.items():
-        change, ratio, cut = np.mean(values, 0)
+        (change, ratio, _), cut = np.mean(values, 0), np.min(values, 0)[2]
         told = "" if name.startswith("input") else f"{cut:.1f}" if cut < 99 else "equal"
         print(f"| {name} | {change:.2f} | {ratio:.2f} | {told} |")
 
@@ -155,6 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--clips", type=int, default=2, help="so many, of two photos each")
     parser.add_argument("--exposure", type=float, default=0.06, help="share of the light that is left")
     parser.add_argument("--max_working_megapixels", type=float, default=0.0, metavar="M", help="as of infer_video.py")
+    parser.add_argument("--hvr_n_supervision", type=int, default=1, metavar="N", help="of the frames for "
+                        "steadiness; infer_video.py takes 1 on a CPU")
     parser.add_argument("--ways", nargs="+", default=("single", "steady"), metavar="WAY", help="what to measure",
                         choices=("single", "steady", "brightness", "state", "map"))
     parser.add_argument("--config_path", default=SHIPPED / "config.json", metavar="FILE", help="of the weights")
@@ -165,8 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.speed:
         return speed(options, width, height)
     model = load_pretrained(options.config_path, options.weights_path, choose_device(options.device))
-    made = list(clips(options.photos, (height, width), options.clips, options.frames, options.exposure))
-    steadiness(model, made, options.ways, options.max_working_megapixels)
+    made = clips(options.photos, (height, width), options.clips, options.frames, options.exposure)
+    steadiness(model, made, options.ways, options.max_working_megapixels, options.hvr_n_supervision)
 
 
 if __name__ == "__main__":

@@ -30,11 +30,10 @@ def noise_of(image: np.ndarray | Tensor, device: torch.device) -> Tensor:
         return torch.full((count,), ROUNDING, device=device)
     kernel = torch.tensor(KERNEL, device=device)[None, None] / 6
     weights = torch.tensor(LUMA, dtype=torch.float32, device=device).view(1, 3, 1, 1)
-    found = []
     tops = range(0, height - block - 1, max(block, (height - block - 2) // STRIPES + 1))
-    for top in tops:
-        luma = (rows_of(image, top, top + block + 2, device) * weights).sum(1, keepdim=True)     # (B, 1, block + 2, W)
-        deviation = F.avg_pool2d(F.conv2d(luma, kernel) ** 2, block).sqrt()                      # (B, 1, 1, blocks)
-        mean = F.avg_pool2d(luma[..., 1:-1, 1:-1], block)
-        found.append(deviation.where((mean > CLIPPED[0]) & (mean < CLIPPED[1]), torch.nan).flatten(1))
-    return torch.nanquantile(torch.cat(found, 1), FLATTEST, dim=1).nan_to_num(ROUNDING).clamp(min=ROUNDING)
+    stripes = [(rows_of(image, top, top + block + 2, device) * weights).sum(1) for top in tops]
+    luma = torch.stack(stripes, 1).flatten(0, 1)[:, None]                                        # (B stripes, 1, block + 2, W)
+    deviation = F.avg_pool2d(F.conv2d(luma, kernel) ** 2, block).sqrt()                          # (B stripes, 1, 1, blocks)
+    mean = F.avg_pool2d(luma[..., 1:-1, 1:-1], block)
+    found = deviation.where((mean > CLIPPED[0]) & (mean < CLIPPED[1]), torch.nan)
+    return torch.nanquantile(found.view(count, -1), FLATTEST, dim=1).nan_to_num(ROUNDING).clamp(min=ROUNDING)

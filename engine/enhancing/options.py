@@ -84,8 +84,10 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
                        "CPU, which gains nothing by it")
 
 
-def add_look_options(parser: argparse.ArgumentParser, working_size: str = "the config's, for scoring 0") -> None:
-    """What decides on the result; `look_of` takes them out again. working_size: the default of that, in words."""
+def add_look_options(parser: argparse.ArgumentParser, megapixels: str = "the config's, for scoring 0",
+                     steps: str = "the config's") -> None:
+    """What decides on the result; `look_of` takes them out again. megapixels, steps: the defaults of the working size and of
+    supervision steps, in words."""
     look = parser.add_argument_group("the result")
     look.add_argument("--strength", type=number(float, 0, 1), default=1.0, metavar="S",
                       help="0: the input, 1: the network's picture, between them a blend")
@@ -97,14 +99,14 @@ def add_look_options(parser: argparse.ArgumentParser, working_size: str = "the c
                       "the result has, where the photo has light; 0: what the network paints; default: the config's")
     look.add_argument("--max_working_megapixels", type=number(float, 0, 178), metavar="M", help="larger photos are shown to "
                       "the network as copies of so many; the result has the photo's size, and its sharpness by --detail; "
-                      f"0: the whole photo; default: {working_size}")
+                      f"0: the whole photo; default: {megapixels}")
     look.add_argument("--seed", type=number(int, 0, 2**31 - 1), default=0, help="of the initial latents")
     look.add_argument("--z_distribution", choices=("normal", "zeros"), help="initial latents: random numbers, as the seed "
                       "says, or zeros, which are their mean and leave no grain of theirs; default: the config's")
-    steps = number(int, 0, 100)
-    look.add_argument("--hvr_t", type=steps, metavar="T", help="L steps per H step; default: the config's")
-    look.add_argument("--hvr_c", type=steps, metavar="C", help="H steps per supervision step; default: the config's")
-    look.add_argument("--hvr_n_supervision", type=steps, metavar="N", help="supervision steps; default: the config's")
+    count = number(int, 0, 100)
+    look.add_argument("--hvr_t", type=count, metavar="T", help="L steps per H step; default: the config's")
+    look.add_argument("--hvr_c", type=count, metavar="C", help="H steps per supervision step; default: the config's")
+    look.add_argument("--hvr_n_supervision", type=count, metavar="N", help=f"supervision steps; default: {steps}")
     look.add_argument("--border", type=number(int, 0, 1024), metavar="PIXELS", help="mirrored pixels around the photo while "
                       "it is computed: they keep its edges free of the network's frame; default: the config's")
     look.add_argument("--hvr_n_sup_factor", type=number(float, 0, 100), metavar="F",

@@ -23,8 +23,8 @@ FAR = 0.05                # blurred trust at which low frequencies of the surrou
 AGREEING = 2.0            # Gaussian in pixels of the small picture, over which inputs are compared: noise averages out
 TOLERANCE = 0.06          # difference of the inputs' square roots that halves the trust, of their level
 NOISE = 4.0               # times the noise of that difference are added to the tolerance
-AGREED = 0.2              # mean trust below which this is another scene; or
-ALIKE, ALL_AGREED = 0.3, 0.85  # correlation along the motion below which it is, where mean trust is below the second
+AGREED, ALIKE = 0.2, 0.9  # another scene: mean trust below the first; or it and the correlation along the motion below the
+#                           second together: at most 0.75 in 210 pairs of photos, 1.2 and more where a lamp goes on
 THIRDS = np.full(3, 1 / 3, np.float32)
 
 
@@ -53,7 +53,7 @@ class Steady:
             return bright
         flow, likeness = self._motion(luma(now.small), luma(before.small))
         trust = agreement(now.dark, warp(before.dark, flow)) * lies_inside(flow)
-        if trust.mean() < AGREED or (likeness < ALIKE and trust.mean() < ALL_AGREED):
+        if trust.mean() < AGREED or trust.mean() + likeness < ALIKE:
             return bright
         self._meet(now, before.result, flow, trust)
         return now.result if bright.dtype == np.uint16 else cv2.convertScaleAbs(now.result, alpha=1 / 257)

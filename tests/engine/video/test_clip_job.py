@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import errno
+import time
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import torch
 
 from engine.video import clip_job
 from engine.video.clip_job import enhance_clip
@@ -129,6 +131,23 @@ def test_streams_that_a_container_cannot_hold_are_told(clip, output, caplog):
     assert run(clip("clip.mkv", sound=True, subtitle=True), output).frames == 6
     assert "stream 2 (subtitle srt) is left out: a mp4 file cannot hold it; --output_format mkv can" in caplog.text
     assert packets_of(output, "audio") and not packets_of(output, "subtitle")
+
+
+def test_frames_enhanced_at_once_stay_in_order(clip, output, tmp_path):
+    """In threads that share the cores; what is drawn from the frame before is so in order, too."""
+    threads, seen = torch.get_num_threads(), set()
+
+    def slow(pixels):
+        seen.add(torch.get_num_threads())
+        time.sleep(0.02 * (int(pixels.sum()) % 3))  # later frames are done before earlier ones
+        return twice(pixels)
+
+    path, alone = clip(frames=9), tmp_path / "alone" / "clip.mp4"
+    run(path, output, slow, at_once=lambda height, width: 3 if (height, width) == (48, 64) else 1, steady=True)
+    run(path, alone, steady=True)
+    assert seen == {max(threads // 3, 1)} and torch.get_num_threads() == threads
+    assert [frame.to_ndarray().tolist() for frame in read_clip(output)] == [frame.to_ndarray().tolist()
+                                                                            for frame in read_clip(alone)]
 
 
 def test_nothing_is_written_over(clip, output, tmp_path):
