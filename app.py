@@ -5,13 +5,11 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import logging
-import signal
-import sys
 from collections.abc import Sequence
 
 from engine.enhancing.options import (
-    WRONG_USAGE,
     Formatter,
     Parser,
     add_look_options,
@@ -19,8 +17,7 @@ from engine.enhancing.options import (
     look_of,
     number,
 )
-
-INTERRUPTED = 130  # exit status, beside WRONG_USAGE
+from engine.program import quick_imports, run_program, told
 
 
 def name_and_password(text: str) -> tuple[str, str]:
@@ -53,27 +50,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run with the command line `argv` (default: the program's) and return the exit status."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(format="%(message)s")
+    return told(functools.partial(run, args))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load the network, and open the page until somebody ends it."""
     from data.files.images import silence_decoders
 
     silence_decoders()
-    try:
+    with quick_imports():  # of torch
         from engine.enhancing.enhancer import load_enhancer
-        from engine.page.server import serve
+    from engine.page.server import serve
 
-        enhancer = load_enhancer(args.config_path, args.weights_path, args.device, **look_of(args))
-        serve(enhancer, host=args.host, port=args.port, auth=args.auth, max_megapixels=args.max_megapixels,
-              max_megabytes=args.max_megabytes, open_browser=args.open_browser)
-    except KeyboardInterrupt:  # before the page was there; it ends itself
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except ValueError as error:
-        if type(error) is ValueError:  # not one of the project's own: a fault of the program
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return WRONG_USAGE
+    enhancer = load_enhancer(args.config_path, args.weights_path, args.device, **look_of(args))
+    serve(enhancer, host=args.host, port=args.port, auth=args.auth, max_megapixels=args.max_megapixels,
+          max_megabytes=args.max_megabytes, open_browser=args.open_browser)
     return 0
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # docker stop: as Ctrl-C
-    sys.exit(main())
+    run_program(main)

@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import os
 import shutil
+import signal
 import socket
 import tempfile
 import threading
@@ -31,7 +32,7 @@ class PageError(ValueError):
 
 def serve(enhancer: Enhancer, *, host: str = "127.0.0.1", port: int = 7860, auth: tuple[str, str] | None = None,
           max_megapixels: float, max_megabytes: float, open_browser: bool = False) -> None:
-    """Open the page and answer until Ctrl-C or SIGTERM; then all its files are deleted.
+    """Open the page and answer until Ctrl-C, SIGTERM or SIGHUP; then all its files are deleted.
 
     host: an address of this machine that is listened on; others than 127.0.0.1 let people elsewhere in, with a warning.
     port: 0 takes any that is free. auth: name and password that are asked for. max_megapixels: of a photo;
@@ -50,6 +51,8 @@ def serve(enhancer: Enhancer, *, host: str = "127.0.0.1", port: int = 7860, auth
             logger.warning("warning: the page listens on %s: everybody who reaches this machine can use it %s; photos and "
                            "passwords travel unencrypted", host, who)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, server.handle_exit)  # a lost terminal; uvicorn itself hears Ctrl-C and SIGTERM alone
         with contextlib.suppress(KeyboardInterrupt):
             print(f"page: {address} (Ctrl-C ends it)", flush=True)
             if open_browser:
