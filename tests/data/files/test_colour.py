@@ -178,17 +178,41 @@ def test_gray_with_a_profile_of_its_own():
 def gray_profile(power: float) -> bytes:
     """ICC.1:2001: header, and the four tags that a gray profile needs."""
     curve = b"curv" + bytes(4) + struct.pack(">LH", 1, round(power * 256)) + bytes(2)
+    return icc_profile(b"mntrGRAYXYZ ", (b"kTRC", curve))
+
+
+def ink_profile(darkest: int) -> bytes:
+    """ICC.1:2001: inks of which every one, and all together, leave CIELAB's L at `darkest`, without colour."""
+    nodes = b"".join(bytes((darkest * 255 // 100 if number else 255, 128, 128)) for number in range(16))
+    ramp = bytes(range(256))
+    table = b"mft1" + bytes(4) + bytes((4, 3, 2, 0)) + struct.pack(">9l", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
+    table += ramp * 4 + nodes + ramp * 3
+    return icc_profile(b"scnrCMYKLab ", (b"A2B0", table), (b"A2B1", table))
+
+
+def icc_profile(kind: bytes, *tags: tuple[bytes, bytes]) -> bytes:
     white = b"XYZ " + bytes(4) + struct.pack(">3l", *(round(v * 65536) for v in (0.9642, 1.0, 0.8249)))
-    text = b"desc" + bytes(4) + struct.pack(">L", 5) + b"gray\0" + bytes(78)
+    text = b"desc" + bytes(4) + struct.pack(">L", 5) + b"made\0" + bytes(78)
     rights = b"text" + bytes(4) + b"none\0" + bytes(3)
-    parts = [(b"kTRC", curve), (b"wtpt", white), (b"desc", text + bytes(-len(text) % 4)), (b"cprt", rights)]
+    parts = [*tags, (b"wtpt", white), (b"desc", text), (b"cprt", rights)]
     at, table, body = 128 + 4 + 12 * len(parts), b"", b""
     for name, content in parts:
         table += name + struct.pack(">LL", at + len(body), len(content))
-        body += content
-    header = struct.pack(">L4sL4s4s4s", at + len(body), bytes(4), 0x02100000, b"mntr", b"GRAY", b"XYZ ") + bytes(12) + b"acsp"
+        body += content + bytes(-len(content) % 4)
+    header = struct.pack(">L4sL", at + len(body), bytes(4), 0x02100000) + kind + bytes(12) + b"acsp"
     header += bytes(28) + struct.pack(">3l", *(round(v * 65536) for v in (0.9642, 1.0, 0.8249)))
     return header.ljust(128, b"\0") + struct.pack(">L", len(parts)) + table + body
+
+
+@pytest.mark.parametrize("darkest", [5, 30])
+def test_the_black_of_inks_is_black(darkest):
+    """However bright the inks' own is: a fog over a dark photo would be brightened with it."""
+    inks = np.zeros((8, 8, 4), np.uint8)
+    inks[:4] = 255
+    file = io.BytesIO()
+    Image.fromarray(inks, "CMYK").save(file, "TIFF", icc_profile=ink_profile(darkest))
+    photo = decode_photo(file.getvalue())
+    assert photo.pixels[:4].max() <= 3 and photo.pixels[4:].min() >= 250 and photo.icc_profile is None
 
 
 @pytest.mark.parametrize(("profile", "said"), [
