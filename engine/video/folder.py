@@ -66,8 +66,8 @@ def plan_clips(input_path: Path, output_dir: Path, output_format: str | None = N
     for clip, output in clips.results.items():
         others = [other for other, theirs in clips.results.items() if theirs == output and other != clip]
         if others:
-            raise VideoError(f"{clip} and {others[0]} would both become {output}; rename one of them, or leave "
-                             "--output_format away")
+            raise VideoError(f"{clip} and {others[0]} would both become {output}; rename one of them"
+                             f"{', or leave --output_format away' if output_format else ''}")
     return clips
 
 

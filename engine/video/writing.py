@@ -51,6 +51,7 @@ class ClipWriter:
         container = CONTAINERS[suffix.lower()]
         self.part, self.encoding, self.colour, self.frames = part, encoding, clip.colour, 0
         self._orientation = clip.orientation
+        self._unpacked: dict[int, Any] = {}   # index of a stream of the clip -> what takes its packets' own headers off
         self._durations: dict[int, int] = {}  # of frames that the encoder has not given back yet
         self.time_base = clip.time_base
         self._file = PartFile(part)
@@ -91,8 +92,10 @@ class ClipWriter:
     def pass_on(self, packets: Iterable[av.Packet]) -> None:
         """Packets of the clip's other streams."""
         for packet in packets:
-            packet.stream = self._others[packet.stream.index]
-            self.container.mux_one(packet)
+            index = packet.stream.index
+            for one in self._unpacked[index].filter(packet) if index in self._unpacked else [packet]:
+                one.stream = self._others[index]
+                self.container.mux_one(one)
         self._check()
 
     def copy(self, packets: Iterable[av.Packet]) -> None:
@@ -121,9 +124,14 @@ class ClipWriter:
             whole = False
         if not whole:
             self._file.stop()
+        import av
+
         try:
             if hasattr(self, "container"):
                 self.container.close()
+        except av.error.FFmpegError:  # the muxer fails once more at what it failed at before
+            if whole:
+                raise
         finally:
             self._file.close()
 
@@ -142,6 +150,8 @@ class ClipWriter:
 
     def _add_others(self, clip: ClipReader, container: str) -> dict[int, Any]:
         """Index of the clip's stream -> the output's; streams that this container cannot hold are told and left out."""
+        import av
+
         added = {}
         for stream in clip.others:
             if stream.type == "attachment":  # fonts of subtitles
@@ -150,6 +160,10 @@ class ClipWriter:
                 ours = self.container.add_stream_from_template(stream)
                 _copy_names(stream, ours)
                 added[stream.index] = ours
+                sound = stream.codec_context if stream.type == "audio" else None
+                if container in ("mp4", "mov") and sound is not None and sound.name == "aac" and not sound.extradata:
+                    # Of .ts and .aac files. FFmpeg would see to it by itself, but not in fragments.
+                    self._unpacked[stream.index] = av.BitStreamFilterContext("aac_adtstoasc", stream)
             elif stream.type in ("video", "audio", "subtitle"):  # data: a camera's own, or chapters, which go another way
                 logger.warning("%s: stream %d (%s) is left out: a %s file cannot hold it%s", clip.path, stream.index,
                                describe(stream), container, "" if container == "matroska" or not holds("matroska", stream)

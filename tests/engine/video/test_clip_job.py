@@ -150,6 +150,17 @@ def test_frames_enhanced_at_once_stay_in_order(clip, output, tmp_path):
                                                                             for frame in read_clip(alone)]
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_sound_of_a_transport_stream(clip, tmp_path, suffix):
+    """Its AAC has a header of 7 bytes before each packet, which other containers keep once for all."""
+    path, output = clip("clip.ts", sound=True, pix_fmt="yuv420p"), tmp_path / f"out{suffix}"
+    run(path, output)
+    wanted, got = packets_of(path, "audio"), packets_of(output, "audio")
+    assert wanted and [data for data, _, _ in got] == [data[7:] for data, _, _ in wanted]
+    with av.open(str(output)) as container:
+        assert sum(frame.samples for frame in container.decode(audio=0)) == 1024 * len(wanted)
+
+
 def test_nothing_is_written_over(clip, output, tmp_path):
     path = clip()
     before = path.read_bytes()
