@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from engine.program import run_program
 from engine.training.checkpoints import BEST, LATEST, load, repair, stages
 from engine.training.session import run_training
 from exp_config import Config
@@ -83,7 +84,7 @@ def run_folder(config: Config) -> Path | None:
     return folders[-1] if folders else None
 
 
-def main(config_path: str, kills: int, seed: int) -> None:
+def main(config_path: str, kills: int, seed: int) -> int:
     logging.basicConfig(level=logging.ERROR)
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # imports the half of torch that each fork would import again
     draw = random.Random(seed)
@@ -115,7 +116,8 @@ def main(config_path: str, kills: int, seed: int) -> None:
             assert found[2] == expected[name][2], "weights file"
     print(f"{killed} kills, {in_a_save} of them within a save, {completed} runs completed, each equal to the unbroken one; "
           f"an unbroken run takes {duration:.1f} s")
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    run_program(lambda: main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))

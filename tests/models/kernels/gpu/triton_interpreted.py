@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
+from engine.program import run_program
 from exp_config import Config
 from models import HVR, State
 from models.kernels.gpu import maps, norm_gradient, prepared, recursion, steps, swin_gradient, training
@@ -217,6 +218,7 @@ def main():
     results |= norm_gradient_check() | conv_block()
     results |= levels() | strips() | whole_recursion() | first_check()
     print(json.dumps(results))
+    return 0
 
 
-main()
+run_program(main)
