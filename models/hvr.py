@@ -190,7 +190,7 @@ class HVR(nn.Module):
     @torch.no_grad()
     def sample(self, x: Tensor, state: State | None = None, *, T: int | None = None, C: int | None = None,
                N: int | None = None, seeds: int | Tensor = 0, generator: torch.Generator | None = None,
-               on_step: Callable[[str, State], None] | None = None) -> tuple[State, Tensor]:
+               on_step: OnStep = None) -> tuple[State, Tensor]:
         """Enhance x (B, 3, H, W) in the model's range, any H and W: -> (state, output (B, 3, H, W)), without gradients.
 
         T, C, N override the model's numbers of steps. `state` continues from given latents; otherwise they are drawn

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from engine.enhancing.export import ExportError, export_onnx, pad_by_reflection, smallest_side
+from engine.program import quick_imports
 from exp_config import Config
 from models import HVR
 from models.hvr import pad_to_multiple
@@ -31,7 +32,8 @@ def exported(model, tmp_path_factory):
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)
     path = tmp_path_factory.mktemp("onnx") / "models" / "hvr.onnx"
-    export_onnx(model, path, T=1, C=1, N=1)
+    with quick_imports():  # tracing takes long, too, and what it makes stays
+        export_onnx(model, path, T=1, C=1, N=1)
     assert [p.name for p in path.parent.iterdir()] == ["hvr.onnx"]  # weights inside, nothing left over
     return path
 
