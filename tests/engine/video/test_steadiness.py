@@ -1,6 +1,7 @@
 """Steadiness on pictures whose motion and noise are known: less change along the motion, none of the past where it is gone."""
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -60,6 +61,18 @@ def test_a_cut_starts_anew(scene):
     ours = steadied(clip.frames, bright)
     assert all(np.array_equal(ours[cut], bright[cut]) for cut in clip.cuts)
     assert not np.array_equal(ours[5], bright[5])
+
+
+def test_a_cut_to_a_scene_of_the_same_colours_starts_anew(scene):
+    """Half of both is one wall; what else is in them differs."""
+    wall = scene(4)[: SIZE[0], : SIZE[1]] // 4
+    pictures = []
+    for seed in (5, 6):
+        picture = scene(seed)[: SIZE[0], : SIZE[1]] // 4
+        picture[: SIZE[0] // 2] = cv2.blur(wall, (31, 31))[: SIZE[0] // 2]
+        pictures.append(picture)
+    bright = brightened(pictures, flicker=0)
+    assert np.array_equal(steadied(pictures, bright)[1], bright[1])
 
 
 def test_a_lamp_shows_at_once(scene):
