@@ -9,7 +9,7 @@ import pytest
 
 
 @pytest.mark.parametrize("name", ["baselines", "ceiling", "colour", "data_loading", "gpu_check", "inference", "page",
-                                  "recursion", "sharing", "spaces", "training", "video"])
+                                  "recursion", "sharing", "sizes", "spaces", "training", "video"])
 def test_help_says_how_to_call_it_and_what_each_option_is(name, monkeypatch):
     parsers = []
 
