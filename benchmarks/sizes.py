@@ -1,15 +1,17 @@
 """Seconds and memory of a camera's photo, JPEG to JPEG: at the shipped working size, and whole.
 
-    python -m benchmarks.sizes [--megapixels 12 24] [--rounds 3] [--whole] [--device cpu]
+    python -m benchmarks.sizes [--megapixels 12 24] [--rounds 3] [--whole] [--folder 5] [--device cpu]
 
 Each round is a run of the real script on one photo, from start to end, at the default working size and, with --whole, of the
-whole photo, A B A B. Then, in this process and in the same way for each size, what part of the time goes into the network:
-the rest is reading, the copy that the network sees, detail, size and writing. Memory is the largest resident set of a run.
+whole photo, A B A B. A run on a folder of --folder such photos tells what each further one takes, for which nothing has to
+start. Then, in this process, what part of the time from file to file goes into the network: the rest is reading, the copy
+that the network sees, detail, size and writing. Memory is the largest resident set of a run.
 """
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,10 +31,10 @@ from engine.enhancing.sizes import shrunk, working_size
 SCRIPT = Path(__file__).resolve().parent.parent / "infer_image.py"
 
 
-def one_run(photo: Path, device: str, options: Sequence[str]) -> tuple[float, float]:
-    """Seconds and GiB of one run of the script."""
+def one_run(photos: Path, device: str, options: Sequence[str]) -> tuple[float, float]:
+    """Seconds and GiB of one run of the script on a photo or a folder."""
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, str(SCRIPT), "--input_path", str(photo), "--output_dir", out, "--device", device, *options]
+        command = [sys.executable, str(SCRIPT), "--input_path", str(photos), "--output_dir", out, "--device", device, *options]
         begin = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
@@ -69,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sizes", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--megapixels", type=float, nargs="+", default=[12.0, 24.0], metavar="M", help="of the photos")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each kind (default: %(default)s)")
+    parser.add_argument("--folder", type=int, default=5, help="photos of the folder, 2 or more (default: %(default)s)")
     parser.add_argument("--whole", action="store_true", help="the whole photo through the network, too: minutes on a CPU")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     options = parser.parse_args(arguments)
@@ -77,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.whole:
         kinds["whole"] = ["--max_working_megapixels", "0"]
     print(f"medians of {options.rounds}; the default is {enhancer.settings.max_working_megapixels:g} megapixels\n")
-    print("| photo | " + " | ".join(f"{kind}: s | GiB" for kind in kinds) + " | whole / default | network's share |")
-    print("|---" * (3 + 2 * len(kinds)) + "|")
+    print("| photo | " + " | ".join(f"{kind}: s | GiB" for kind in kinds) + " | whole / default | each further photo: s | network's share |")
+    print("|---" * (4 + 2 * len(kinds)) + "|")
     with tempfile.TemporaryDirectory() as folder:
         for megapixels in options.megapixels:
             photo = Path(folder) / f"{megapixels:g}.jpg"
@@ -90,8 +93,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             medians = {kind: [median(values) for values in zip(*measured, strict=True)] for kind, measured in runs.items()}
             ratio = f"{medians['whole'][0] / medians['default'][0]:.1f}" if options.whole else ""
             cells = " | ".join(f"{seconds:.1f} | {memory:.2f}" for seconds, memory in medians.values())
-            print(f"| {megapixels:g} megapixels | {cells} | {ratio} | {network_share(enhancer, photo, Path(folder)):.0%} |",
-                  flush=True)
+            many = Path(folder) / f"{megapixels:g}"
+            many.mkdir()
+            for number in range(options.folder):
+                shutil.copy(photo, many / f"{number}.jpg")
+            further = (one_run(many, options.device, [])[0] - medians["default"][0]) / (options.folder - 1)
+            share = network_share(enhancer, photo, Path(folder))
+            print(f"| {megapixels:g} megapixels | {cells} | {ratio} | {further:.1f} | {share:.0%} |", flush=True)
 
 
 if __name__ == "__main__":
