@@ -48,7 +48,7 @@ def one_run(photos: Path, device: str, options: Sequence[str]) -> tuple[float, f
 def network_share(enhancer: Enhancer, photo: Path, folder: Path) -> float:
     """Time of the network on its copy of the photo over that of the whole way from file to file, median of two."""
     pixels = read_photo(photo).pixels
-    size = working_size(*pixels.shape[:2], enhancer.settings.max_working_megapixels)
+    size = working_size(pixels.shape[0], pixels.shape[1], enhancer.settings.max_working_megapixels)
     small = shrunk(pixels, size, enhancer.device)[0].permute(1, 2, 0).cpu().numpy()
 
     def alone() -> None:
@@ -80,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.whole:
         kinds["whole"] = ["--max_working_megapixels", "0"]
     print(f"medians of {options.rounds}; the default is {enhancer.settings.max_working_megapixels:g} megapixels\n")
-    print("| photo | " + " | ".join(f"{kind}: s | GiB" for kind in kinds) + " | whole / default | each further photo: s | network's share |")
+    columns = " | ".join(f"{kind}: s | GiB" for kind in kinds)
+    print(f"| photo | {columns} | whole / default | each further photo: s | network's share |")
     print("|---" * (4 + 2 * len(kinds)) + "|")
     with tempfile.TemporaryDirectory() as folder:
         for megapixels in options.megapixels:
