@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.recursion import progress
-from data.files.images import is_photo, read_photo
+from data.files.images import is_photo, read_photo, to_8_bit
 from engine.device import choose_device
 from engine.enhancing.enhancement import enhance
 from exp_config import PROJECT_ROOT
@@ -59,7 +59,7 @@ def caption(labels: Sequence[str], width: int, height: int = 22) -> Image.Image:
 
 def before_after(model: HVR, photos: Sequence[Path]) -> Image.Image:
     """The photos above, their enhanced versions below."""
-    dark = [read_photo(path).pixels for path in photos]
+    dark = [to_8_bit(read_photo(path).pixels) for path in photos]
     return stack([strip(dark), strip([enhance(model, photo) for photo in dark])])
 
 
@@ -70,7 +70,7 @@ def h_step_outputs(model: HVR, photo: np.ndarray) -> list[np.ndarray]:
 
 def recursion_progress(model: HVR, photo: Path) -> Image.Image:
     """The input and the output after each H step, in a row with captions."""
-    dark = read_photo(photo).pixels
+    dark = to_8_bit(read_photo(photo).pixels)
     outputs = h_step_outputs(model, dark)
     row = strip([dark, *outputs])
     labels = ["input", *(f"after H step {number}" for number in range(1, len(outputs) + 1))]

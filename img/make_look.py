@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from data.files.images import read_photo
+from data.files.images import read_photo, to_8_bit
 from engine.device import choose_device
 from engine.enhancing.enhancement import enhance
 from engine.enhancing.finishing import finished
@@ -50,7 +50,7 @@ def look(model: HVR, samples: Sequence[np.ndarray]) -> Image.Image:
 def main() -> None:
     """Write the picture."""
     model = load_pretrained(CHECKPOINT / "config.json", CHECKPOINT / "HVR.safetensors", choose_device("auto"))
-    samples = [read_photo(FOLDER / "samples" / name).pixels for name in ("coffee.jpg", "pagoda.jpg", "rocket.jpg")]
+    samples = [to_8_bit(read_photo(FOLDER / "samples" / name).pixels) for name in ("coffee.jpg", "pagoda.jpg", "rocket.jpg")]
     figure = look(model, samples)
     figure.save(FOLDER / "look.jpg", quality=QUALITY)
     print(f"written: img/look.jpg, {figure.width}x{figure.height}")

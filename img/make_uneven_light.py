@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.files.images import read_photo
+from data.files.images import read_photo, to_8_bit
 from data.pairs.degradation import final_ranges
 from data.pairs.randomness import stream
 from data.pairs.uneven_light import unevenly_lit
@@ -58,7 +58,7 @@ def lit(choice: Lit) -> np.ndarray:
 def main() -> None:
     """Write the picture."""
     model = load_pretrained(CHECKPOINT / "config.json", CHECKPOINT / "HVR.safetensors", choose_device("auto"))
-    before = [read_photo(FOLDER / "samples" / "rocket.jpg").pixels, *map(lit, CHOSEN)]
+    before = [to_8_bit(read_photo(FOLDER / "samples" / "rocket.jpg").pixels), *map(lit, CHOSEN)]
     after = [enhance(model, photo) for photo in before]
     sheet = stack([strip(pictures[part], ROW_HEIGHT) for part in (slice(0, 3), slice(3, 6)) for pictures in (before, after)])
     sheet.save(TARGET, quality=QUALITY)
