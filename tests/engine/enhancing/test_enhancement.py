@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import engine.enhancing.enhancement
-from data.files.images import read_photo
+from data.files.images import read_photo, to_8_bit
 from engine.device import DeviceError
 from engine.enhancing import sizes
 from engine.enhancing.enhancement import EnhancementError, add_border, cut_border, enhance
@@ -99,7 +99,7 @@ def test_bands_batches_and_kinds_agree(model, make_photo, monkeypatch):
 
 def test_a_working_size_of_one_pixel_more_changes_next_to_nothing(monkeypatch):
     model = load_pretrained(PROJECT_ROOT / "checkpoint/zeros/config.json", PROJECT_ROOT / "checkpoint/zeros/HVR.safetensors")
-    photo = read_photo(PROJECT_ROOT / "img/samples/rocket.jpg").pixels / np.float32(255)
+    photo = to_8_bit(read_photo(PROJECT_ROOT / "img/samples/rocket.jpg").pixels) / np.float32(255)
     results = []
     for size in ((200, 299), (201, 300)):  # the network extends the second by 7 rows and 4 columns more, to whole windows
         monkeypatch.setattr(engine.enhancing.enhancement, "working_size", lambda *_, size=size: size)
