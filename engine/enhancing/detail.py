@@ -19,7 +19,7 @@ from engine.enhancing.sizes import enlarged_rows, resized
 SHRINK = 4             # the map is fitted on copies of 1 / SHRINK of the network's sides: there its picture lacks nothing
 RADIUS = 4             # of the windows of the fit, in pixels of these copies: 9x9
 EPSILON = 1e-7         # added to the variance of a window: flat ones are not divided by nothing
-FAINT, LOUD = 3 / 255, 6 / 255   # noise as it would show in the result: the photo's detail up to the first, none from the
+FAINT, LOUD = 2 / 255, 4 / 255   # noise as it would show in the result: the photo's detail up to the first, none from the
 #                                  second on
 BLACK = 1e-3           # added to the luma that the network's is compared with
 
