@@ -12,19 +12,10 @@ TESTS = Path(__file__).resolve().parent
 PROJECT = TESTS.parent
 SHARED = PROJECT.parent / "shared"
 
-# Files whose tests take longest together, the longest first. They begin first, so that none is left to one core at the end.
-LONGEST = ("test_export.py", "test_shared_folders.py", "test_triton.py", "test_page.py", "test_processes.py",
-           "test_train_script.py", "test_resume.py", "test_loop.py", "test_gpu_check.py", "test_evaluation.py",
-           "test_infer_image.py")
-
 
 def pytest_configure():
     """What tests import stays: no garbage is looked for in it while they are collected."""
     gc.disable()
-
-
-def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 def pytest_collection_finish():

@@ -8,4 +8,4 @@ project=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 python=$(bash "$project/setup_env.sh" --dev)
 cd -- "$project"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" # a process per core, so one thread each; tests of threads set their own number
-exec "$python" -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder "$@"
+exec "$python" -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile "$@"

@@ -166,9 +166,10 @@ def test_a_loader_process_is_killed(config):
             loader.kill()
         _, errors = process.communicate(timeout=300)
     assert process.returncode == 2 and "Traceback" not in errors, errors
-    last = errors.strip().splitlines()[-3:]
-    assert last[0] == "resume with:" and last[1].startswith("  python ") and last[2].startswith("error: a loader process")
-    assert "memory" in last[2] and "num_workers" in last[2]
+    lines = errors.splitlines()
+    at = [line.startswith("error: a loader process") for line in lines].index(True)
+    assert lines[at - 2] == "resume with:" and lines[at - 1].startswith("  python "), errors
+    assert "memory" in lines[at] and "num_workers" in lines[at]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
