@@ -60,11 +60,12 @@ def opened_page(width: int, height: int) -> Iterator[Any]:
             page.send_signal(signal.SIGINT)
 
 
-def until(condition: Callable[[], Any]) -> Any:
-    """What `condition` gives once it is true; elements may be replaced while it looks."""
+def until(condition: Callable[[], Any], seconds: float = SECONDS) -> Any:
+    """What `condition` gives once it is true; elements may be replaced while it looks. Raises SystemExit after
+    so many seconds."""
     from selenium.common.exceptions import StaleElementReferenceException
 
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
             if found := condition():
@@ -72,7 +73,7 @@ def until(condition: Callable[[], Any]) -> Any:
         except StaleElementReferenceException:
             pass
         time.sleep(0.02)
-    raise SystemExit(f"not within {SECONDS} s")
+    raise SystemExit(f"not within {seconds} s")
 
 
 def loaded(driver: Any, words: str) -> bool:

@@ -58,3 +58,22 @@ def synthetic_photo(height: int = 48, width: int = 64, seed: int = 0) -> np.ndar
 def make_photo():
     """`make_photo(height, width, seed)` -> uint8 (H, W, 3) RGB."""
     return synthetic_photo
+
+
+@pytest.fixture(scope="session")
+def save_small_network(tmp_path_factory):
+    """`save_small_network(**settings)` -> a small network with random weights, saved, as options of the scripts."""
+    def save(**settings: object) -> list[str]:
+        import torch
+
+        from exp_config import Config
+        from models import HVR, save_weights
+
+        folder = tmp_path_factory.mktemp("small-network")
+        torch.manual_seed(0)
+        config = Config(z_dims=8, embed_dims=8, unet_init_features=8, swin_num_heads=[2, 2], hvr_t=1, **settings)
+        weights = folder / "HVR.safetensors"
+        save_weights(HVR.from_config(config), weights, config)
+        return ["--config_path", str(folder / "config.json"), "--weights_path", str(weights), "--device", "cpu"]
+
+    return save

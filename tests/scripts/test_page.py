@@ -10,19 +10,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import infer_image
+from benchmarks.page import until
 from data.files.images import Photo, read_photo, write_photo
-from exp_config import Config
-from models import HVR, save_weights
 
 PROJECT = Path(infer_image.__file__).parent
 BROWSERS, DRIVERS = ("chromium", "chromium-browser", "google-chrome"), ("chromedriver",)
@@ -32,13 +29,8 @@ SECONDS = 60  # to wait at most for what takes one on an idle machine
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory) -> list[str]:
-    """A small network with random weights, as options of the scripts."""
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    config = Config(z_dims=8, embed_dims=8, unet_init_features=8, swin_num_heads=[2, 2], hvr_t=1, hvr_c=1, inference_border=4)
-    save_weights(HVR.from_config(config), folder / "HVR.safetensors", config)
-    return ["--config_path", str(folder / "config.json"), "--weights_path", str(folder / "HVR.safetensors"), "--device", "cpu"]
+def weights(save_small_network) -> list[str]:
+    return save_small_network(hvr_c=1, inference_border=4)
 
 
 @pytest.fixture(scope="module")
@@ -108,17 +100,10 @@ class Tab:
 
     def until(self, condition):
         """What `condition` gives once it is true; elements may be replaced while it looks."""
-        from selenium.common.exceptions import StaleElementReferenceException
-
-        end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
-            try:
-                if found := condition():
-                    return found
-            except StaleElementReferenceException:
-                pass
-            time.sleep(0.05)
-        raise AssertionError(f"not within {SECONDS} s; the page says: {self.text('body')}")
+        try:
+            return until(condition, SECONDS)
+        except SystemExit as error:
+            raise AssertionError(f"{error}; the page says: {self.text('body')}") from None
 
     def drop(self, *photos: Path) -> Tab:
         """As if they were let fall onto the page; those there before are taken away."""

@@ -97,6 +97,7 @@ def test_settings_at_the_end_of_their_range():
     config = load_config(PROJECT / "exp_config/config.py", overrides=[
         f"seed={2**64 - 1}", f"image_preprocessing_schedule={json.dumps(largest)}", 'eval_dataset={"..a b/c": {"low": "x"}}'])
     torch.manual_seed(config.seed)
+    assert config.seed == 2**64 - 1 and config.image_preprocessing_schedule == largest and "..a b/c" in config.eval_dataset
 
 
 def test_a_config_json_with_a_byte_order_mark(config, tmp_path):

@@ -6,23 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from data.files.images import Photo, write_photo
 from engine.enhancing.enhancer import Enhancer, load_enhancer
-from exp_config import Config
-from models import HVR, save_weights
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory) -> list[str]:
-    """A small network with random weights, as options of the scripts."""
-    folder = tmp_path_factory.mktemp("page-weights")
-    torch.manual_seed(0)
-    config = Config(z_dims=8, embed_dims=8, unet_init_features=8, swin_num_heads=[2, 2], hvr_t=1, hvr_c=2, inference_border=4)
-    save_weights(HVR.from_config(config), folder / "HVR.safetensors", config)
-    return ["--config_path", str(folder / "config.json"), "--weights_path", str(folder / "HVR.safetensors"), "--device", "cpu"]
+def weights(save_small_network) -> list[str]:
+    return save_small_network(hvr_c=2, inference_border=4)
 
 
 @pytest.fixture(scope="session")
