@@ -1,6 +1,7 @@
 """How a script runs as a program: streams that may be closed, signals that end it, and an exit that waits for nothing."""
 from __future__ import annotations
 
+import _thread
 import atexit
 import gc
 import multiprocessing
@@ -19,13 +20,15 @@ from exp_config.streams import open_standard_streams
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 WRONG_USAGE, INTERRUPTED = 2, 130  # exit statuses
+SENT_AGAIN_AFTER = 0.1  # seconds
 
 
 def run_program(main: Callable[[], int]) -> NoReturn:
     """Call `main` and end the process with the exit status that it returns.
 
     SIGTERM (docker stop, SLURM, timeout) and SIGHUP (a lost ssh connection) are as Ctrl-C; behind nohup the latter stays
-    ignored. What cannot be printed, since nobody reads it any more, is dropped and changes nothing.
+    ignored. One that comes while a library's callback or a destructor runs, whose exceptions Python drops, is heard a moment
+    later. What cannot be printed, since nobody reads it any more, is dropped and changes nothing.
     """
     open_standard_streams()
     try:
@@ -36,6 +39,7 @@ def run_program(main: Callable[[], int]) -> NoReturn:
     for number in ENDING:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, interrupt)
+    sys.unraisablehook = send_again
     try:
         status = main()
     except SystemExit as end:  # of argparse
@@ -89,6 +93,20 @@ def explain_import(error: ImportError) -> str:
 def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
     """A signal's handler: as Ctrl-C."""
     raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def send_again(dropped: sys.UnraisableHookArgs) -> None:
+    """The hook for exceptions that Python drops: an `interrupt` among them is sent anew, when what dropped it has ended."""
+    if not issubclass(dropped.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(dropped)
+        return
+    number = getattr(signal, str(dropped.exc_value), signal.SIGINT)
+    if hasattr(signal, "pthread_kill"):  # wakes what waits, too
+        again = threading.Timer(SENT_AGAIN_AFTER, signal.pthread_kill, (threading.main_thread().ident, number))
+    else:
+        again = threading.Timer(SENT_AGAIN_AFTER, _thread.interrupt_main, (number,))
+    again.daemon = True
+    again.start()
 
 
 def leave(status: int) -> NoReturn:

@@ -69,6 +69,46 @@ def test_a_fault_of_the_program_is_told_as_python_does(tmp_path):
     assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize(("number", "waiting"), [("SIGTERM", "time.sleep(60)"), ("SIGHUP", "threading.Event().wait(60)"),
+                                                 ("SIGINT", "[None for _ in iter(int, 1)]")])
+def test_a_signal_that_a_destructor_drops_is_heard(number, waiting, tmp_path):
+    """As in a callback of a C library: Python drops the exception of whatever it runs there."""
+    (tmp_path / "script.py").write_text(f"""
+import signal, threading, time
+from engine.program import run_program
+
+class Destroyed:
+    def __del__(self):
+        signal.raise_signal(signal.{number})
+        print("never printed")
+
+def main():
+    Destroyed()
+    {waiting}
+    return 0
+
+run_program(main)
+""")
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=50,
+                          env={**os.environ, "PYTHONPATH": str(PROJECT)})
+    assert done.returncode == 130 and not done.stdout
+    assert done.stderr == f"interrupted{'' if number == 'SIGINT' else f' by {number}'}\n"
+
+
+def test_other_exceptions_of_a_destructor_are_told(capsys):
+    class Destroyed:
+        def __del__(self):
+            raise ValueError("of a destructor")
+
+    hook, sys.unraisablehook = sys.unraisablehook, program.send_again
+    try:
+        Destroyed()
+    finally:
+        sys.unraisablehook = hook
+    assert "ValueError: of a destructor" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("status", [0, 2])
 def test_processes_of_a_training_part_when_it_went_well(status, monkeypatch):
     """After an error a process that is dead, or waits itself, would be waited for."""

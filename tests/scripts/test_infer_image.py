@@ -337,7 +337,7 @@ def test_a_signal_within_one_photo_is_heard(weights, tmp_path, make_photo, numbe
     time.sleep(3)  # decoded by now, or nearly
     begin = time.monotonic()
     process.send_signal(number)
-    _, complaints = process.communicate(timeout=600)
+    _, complaints = process.communicate(timeout=120)
     assert process.returncode == 130 and time.monotonic() - begin < 60
     assert "Traceback" not in complaints
     assert not [path for path in out.rglob("*") if path.suffix in (".png", ".tmp")]
