@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import gc
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,15 @@ PROJECT = TESTS.parent
 SHARED = PROJECT.parent / "shared"
 
 
-def pytest_configure():
-    """What tests import stays: no garbage is looked for in it while they are collected."""
+def pytest_configure(config):
+    """What tests import stays: no garbage is looked for in it while they are collected. Signals that a shell made this process
+    ignore (`nohup`, `&`) are heard by what the tests start, as they are where nothing is ignored."""
     gc.disable()
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):  # not in what starts pytest-xdist's workers
+        for name, heard in (("SIGINT", signal.default_int_handler), ("SIGHUP", lambda *_: None)):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+                signal.signal(number, heard)
 
 
 def pytest_collection_finish():
