@@ -2,7 +2,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 from typing import TypedDict
 
 import cv2
@@ -95,11 +98,29 @@ def build_loader(config: Config, train: bool, rank: int = 0, world: int = 1,
 
 
 def batches_of(loader: DataLoader) -> Iterator[PairBatch]:
-    """What the loader yields; a DataError of a worker process comes without that process's traceback in its message."""
+    """What the loader yields; a DataError of a worker process comes without that process's traceback in its message, and of
+    several worker processes that are killed one is told."""
+    batches = iter(loader)  # starts the worker processes, and has torch look at each of them that ends
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD"):
+        look = signal.getsignal(signal.SIGCHLD)
+        if callable(look) and not isinstance(look, _OneDeadWorker):
+            signal.signal(signal.SIGCHLD, _OneDeadWorker(look))
     try:
-        yield from loader
+        yield from batches
     except DataError as error:
         raise DataError(str(error).rpartition(f"{DataError.__module__}.{DataError.__name__}: ")[2].strip()) from None
+
+
+class _OneDeadWorker:
+    """A handler of SIGCHLD that raises once: the error of a second worker would come while that of the first one is told."""
+
+    def __init__(self, look: Callable[[int, FrameType | None], object]) -> None:
+        self.look = look
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        self.look(number, frame)  # raises where a worker was killed
+        signal.signal(number, self)
 
 
 def _one_thread(_worker: int) -> None:

@@ -2,7 +2,10 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
+import time
 
+import psutil
 import pytest
 import torch
 from hypothesis import given
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data.pairs.errors import DataError
-from data.pairs.loading import EpochBatches, build_loader
+from data.pairs.loading import EpochBatches, batches_of, build_loader
 from exp_config.config import Config
 
 SPLITS = {"count": st.integers(1, 200), "batch_size": st.integers(1, 9), "world": st.integers(1, 5)}
@@ -128,6 +131,25 @@ def test_worker_processes_change_nothing_over_several_epochs(config):
     with_workers = dataclasses.replace(config, num_workers=2)
     assert_same(epochs(config, starts=(0, 0, 2)), epochs(with_workers, starts=(0, 0, 2)))
     assert_same(epochs(config, train=False, starts=(0, 0)), epochs(with_workers, train=False, starts=(0, 0)))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="no SIGCHLD here")
+def test_of_two_killed_workers_one_is_told(config):
+    """The second one's error would come while the first one's is told, and break the telling off."""
+    loaders = [batches_of(build_loader(dataclasses.replace(config, num_workers=1), train)) for train in (True, False)]
+    for batches in loaders:
+        next(batches)
+    before = signal.getsignal(signal.SIGCHLD)
+    one, other = psutil.Process().children()
+    try:
+        with pytest.raises(RuntimeError, match="killed"):
+            one.kill()
+            time.sleep(10)  # broken off by the signal
+        other.kill()
+        other.wait(10)
+        time.sleep(0.05)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def test_ranks_change_nothing_but_who_has_a_sample(config):
