@@ -25,13 +25,14 @@ def smallest_side(model: HVR) -> int:
     return model.size_multiple + 1
 
 
-def pad_by_reflection(x: Tensor, dim: int, multiple: int) -> Tensor:
-    """As models.hvr.pad_to_multiple along one dimension, for a side of `smallest_side` or more of which only the running graph
-    knows the size."""
-    side = x.shape[dim]
-    padded = (side + multiple - 1) // multiple * multiple
-    at = torch.arange(padded, device=x.device)
-    return x.index_select(dim, side - 1 - (side - 1 - at).abs())
+def reflected(side: int, multiple: int) -> Tensor:
+    """Which rows or columns, of so many, models.hvr.pad_to_multiple has in each place, for a side of `smallest_side` or more of
+    which only the running graph knows the size."""
+    # A number of windows of its own, not an expression of the side: to reason on the latter at each layer takes longer than all else
+    windows = torch.scalar_tensor((side + multiple - 1) // multiple, dtype=torch.int64).item()
+    torch._check(windows >= 2)
+    at = torch.arange(windows * multiple)
+    return side - 1 - (side - 1 - at).abs()
 
 
 def crop(x: Tensor, dim: int, side: int) -> Tensor:
@@ -69,8 +70,9 @@ class Enhancer(nn.Module):
     def forward(self, image: Tensor, zH: Tensor, zL: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         H, W = image.shape[-2:]
         x, zH, zL = self.model.to_model_range(image), zH, zL
-        for dim in (2, 3):
-            x, zH, zL = (pad_by_reflection(t, dim, self.model.size_multiple) for t in (x, zH, zL))
+        for dim, side in ((2, H), (3, W)):
+            at = reflected(side, self.model.size_multiple)
+            x, zH, zL = (t.index_select(dim, at) for t in (x, zH, zL))
         zH, zL = self.model.recurse(x, State(zH, zL), self.steps)
         out = self.model.to_unit_range(self.model.head(zH))
         out, zH, zL = (crop(crop(t, 2, H), 3, W) for t in (out, zH, zL))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.enhancing.export import ExportError, export_onnx, pad_by_reflection, smallest_side
+from engine.enhancing.export import ExportError, export_onnx, reflected, smallest_side
 from engine.program import quick_imports
 from exp_config import Config
 from models import HVR
@@ -71,7 +71,7 @@ def test_smallest_side_of_any_window(window, monkeypatch, tmp_path):
     assert smallest == (9 if window == 8 else multiple + 1)
     for side in range(smallest, 3 * multiple):
         rows = torch.arange(side).view(1, 1, side, 1).expand(1, 1, side, 2 * multiple).float()
-        assert torch.equal(pad_by_reflection(rows, 2, multiple), pad_to_multiple(rows, multiple))
+        assert torch.equal(rows.index_select(2, reflected(side, multiple)), pad_to_multiple(rows, multiple))
 
     def export(_, inputs, dynamic_shapes, **__):
         raise ExportError([(shape[2].min, shape[3].min) for shape in dynamic_shapes], [min(x.shape[2:]) for x in inputs])
