@@ -178,8 +178,9 @@ def whole_recursion():
     seen = []
     (high, low), out = model.sample(x, State(zH, zL), T=1, C=1, N=1)
     cases = {}
-    for kind in ("float32", "bfloat16"):
+    for kind, count in (("float32", 2), ("bfloat16", 1)):  # pictures
         dtype, dot = TYPES[kind]
+        x, zH, zL, high, low, out = (t[:count] for t in (x, zH, zL, high, low, out))
         run = recursion.Recursion(steps.Weights(model.tensors(), model.sizes, dtype, dot_dtype=dot), x)
         (found_zH, found_zL), picture = run.enhance((zH, zL), "LH", lambda kind, z: seen.append((kind, str(z[1].dtype))))
         cases |= {f"{kind}_zH": error(found_zH - zH, high - zH), f"{kind}_zL": error(found_zL - zL, low - zL),
@@ -214,7 +215,7 @@ def main():
     results |= norm("norm_large_mean", (1, 9, 16, 48), 4, mean=300.0, to_slice=True)
     results |= norm("norm_bfloat16", (1, 8, 8, 24), 2, kind="bfloat16")
     results |= norm_gradients("norm_gradients", (2, 24, 7, 13), 2)
-    results |= norm_gradients("norm_gradients_wide", (1, 48, 20, 40), 4, 9.0)
+    results |= norm_gradients("norm_gradients_wide", (1, 48, 12, 24), 4, 9.0)
     results |= norm_gradient_check() | conv_block()
     results |= levels() | strips() | whole_recursion() | first_check()
     print(json.dumps(results))
