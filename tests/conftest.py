@@ -18,7 +18,7 @@ def pytest_configure(config):
     """What tests import stays: no garbage is looked for in it while they are collected. Signals that a shell made this process
     ignore (`nohup`, `&`) are heard by what the tests start, as they are where nothing is ignored."""
     gc.disable()
-    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):  # not in what starts pytest-xdist's workers
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):  # else in the workers
         for name, heard in (("SIGINT", signal.default_int_handler), ("SIGHUP", lambda *_: None)):
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) == signal.SIG_IGN:

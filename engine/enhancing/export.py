@@ -28,7 +28,7 @@ def smallest_side(model: HVR) -> int:
 def reflected(side: int, multiple: int) -> Tensor:
     """Which rows or columns, of so many, models.hvr.pad_to_multiple has in each place, for a side of `smallest_side` or more of
     which only the running graph knows the size."""
-    # A number of windows of its own, not an expression of the side: to reason on the latter at each layer takes longer than all else
+    # a number of its own, not an expression of the side: to reason on the latter at each layer takes longer than all else
     windows = torch.scalar_tensor((side + multiple - 1) // multiple, dtype=torch.int64).item()
     torch._check(windows >= 2)
     at = torch.arange(windows * multiple)

@@ -2,19 +2,15 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import colour, uneven_light
 from benchmarks.colour import SECTORS, hue_errors, hue_table
 from benchmarks.spaces import SPACES, of_one_scene
 from benchmarks.uneven_light import light_measures, mean, shrunk
-
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 def gray(*levels):
@@ -60,17 +56,17 @@ def test_hue_errors_by_sector():
     assert rows[5] == f"| {SECTORS[3]} | 0.0 % |  |  |"
 
 
-def test_the_tables_are_printed_for_a_folder(tmp_path, make_photo):
+@pytest.mark.parametrize(("benchmark", "options", "wanted"), [
+    (uneven_light, ["--input", "low", "--megapixels", "0.001"], "bright | dark | blown | loe |"),
+    (colour, ["--low", "low", "--high", "high", "--steps", "1"], "| hue of the reference |")])
+def test_the_tables_are_printed_for_a_folder(benchmark, options, wanted, tmp_path, make_photo, monkeypatch, capsys):
     for folder in ("low", "high"):
         (tmp_path / folder).mkdir()
         Image.fromarray(make_photo(40, 48) // (8 if folder == "low" else 1)).save(tmp_path / folder / "1.png")
-    for command, wanted in ((["uneven_light", "--input", "low", "--megapixels", "0.001"], "bright | dark | blown | loe |"),
-                            (["colour", "--low", "low", "--high", "high", "--steps", "1"], "| hue of the reference |")):
-        result = subprocess.run([sys.executable, "-m", f"benchmarks.{command[0]}", "--device", "cpu",
-                                 *(str(tmp_path / part) if part in ("low", "high") else part for part in command[1:])],
-                                cwd=PROJECT, capture_output=True, text=True)
-        assert result.returncode == 0, result.stderr
-        assert wanted in result.stdout and "nan" not in result.stdout
+    monkeypatch.chdir(tmp_path)
+    benchmark.main([*options, "--device", "cpu"])
+    printed = capsys.readouterr().out
+    assert wanted in printed and "nan" not in printed
 
 
 def test_a_scene_in_four_spaces_that_nothing_is_done_to(make_photo):

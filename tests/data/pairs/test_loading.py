@@ -134,8 +134,9 @@ def test_worker_processes_change_nothing_over_several_epochs(config):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="no SIGCHLD here")
-def test_of_two_killed_workers_one_is_told(config):
+def test_of_two_killed_workers_one_is_told(config, monkeypatch):
     """The second one's error would come while the first one's is told, and break the telling off."""
+    monkeypatch.setattr("torch.utils.data._utils.signal_handling._SIGCHLD_handler_set", False)  # earlier tests used it up
     loaders = [batches_of(build_loader(dataclasses.replace(config, num_workers=1), train)) for train in (True, False)]
     for batches in loaders:
         next(batches)
