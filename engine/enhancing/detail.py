@@ -17,16 +17,18 @@ from data.files.photo import LUMA
 from engine.enhancing.sizes import enlarged_rows, resized
 
 SHRINK = 4             # the map is fitted on copies of 1 / SHRINK of the network's sides: there its picture lacks nothing
-RADIUS = 4             # of the windows of the fit, in pixels of these copies: 9x9
+RADIUS = 2             # of the windows of the fit, in pixels of these copies: 5x5
 EPSILON = 1e-7         # added to the variance of a window: flat ones are not divided by nothing
-FAINT, LOUD = 2 / 255, 4 / 255   # noise as it would show in the result: the photo's detail up to the first, none from the
-#                                  second on
+# Noise as it would show in the result, in luma and in colours: the photo's detail up to the first, none from the second on.
+# Grain that has colours is seen, and disliked, sooner than grain that has none.
+FAINT, LOUD = (4 / 255, 2 / 255), (7 / 255, 4 / 255)
 BLACK = 1e-3           # added to the luma that the network's is compared with
 
 
 @dataclass(frozen=True)
 class DetailMap:
-    """maps (B, 7, h, w): gain and offset of each channel, and the share of the mapped photo in the result."""
+    """maps (B, 8, h, w): gain and offset of each channel, and the share of the mapped photo in the result's luma and in its
+    colours."""
 
     maps: Tensor
 
@@ -34,8 +36,15 @@ class DetailMap:
         """Rows `top` and following of a picture of `size`: the network's and the photo's, (B, 3, rows, W) in [0, 1] both, ->
         the network's with the photo's detail, as much of it as `amount` says, 0 to 1."""
         maps = enlarged_rows(self.maps, size, top, top + picture.shape[-2])
-        mapped = torch.addcmul(maps[:, 3:6], maps[:, :3], dark).clamp_(0, 1)
-        return torch.lerp(picture, mapped, maps[:, 6:] * amount)
+        change = torch.addcmul(maps[:, 3:6], maps[:, :3], dark).clamp_(0, 1).sub_(picture)
+        of_luma, of_colour = (maps[:, 6:] * amount).split(1, 1)
+        light = luma(change).mul_(of_luma - of_colour)
+        return change.mul_(of_colour).add_(light).add_(picture).clamp_(0, 1)
+
+
+def luma(x: Tensor) -> Tensor:
+    """(B, 3, h, w) -> (B, 1, h, w), of gamma-encoded values (ITU-R BT.601)."""
+    return (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def map_size(height: int, width: int) -> tuple[int, int]:
@@ -58,12 +67,11 @@ def fit_detail(dark: Tensor, bright: Tensor, noise: Tensor) -> DetailMap:
 
 
 def share_of_photo(mean_dark: Tensor, mean_bright: Tensor, noise: Tensor) -> Tensor:
-    """Window means of photo and picture (B, 3, h, w), noise (B,) -> (B, 1, h, w): 1 where the noise, brightened as the
-    surroundings are, is faint, 0 where it is loud, a smooth step between."""
-    weights = mean_dark.new_tensor(LUMA).view(1, 3, 1, 1)
-    light, made_light = ((mean * weights).sum(1, keepdim=True) for mean in (mean_dark, mean_bright))
-    shown = noise.view(-1, 1, 1, 1) * made_light / (light + BLACK)
-    step = ((LOUD - shown) / (LOUD - FAINT)).clamp_(0, 1)
+    """Window means of photo and picture (B, 3, h, w), noise (B,) -> (B, 2, h, w), for luma and for colours: 1 where the noise,
+    brightened as the surroundings are, is faint, 0 where it is loud, a smooth step between."""
+    shown = noise.view(-1, 1, 1, 1) * luma(mean_bright) / (luma(mean_dark) + BLACK)
+    faint, loud = (shown.new_tensor(levels).view(1, 2, 1, 1) for levels in (FAINT, LOUD))
+    step = ((loud - shown) / (loud - faint)).clamp_(0, 1)
     return step * step * (3 - 2 * step)
 
 

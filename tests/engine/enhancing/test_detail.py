@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.enhancing.detail import DetailMap, fit_detail, map_size, share_of_photo
+from engine.enhancing.detail import DetailMap, fit_detail, luma, map_size, share_of_photo
 from engine.enhancing.sizes import resized
 
 
@@ -76,11 +76,30 @@ def test_texture_that_the_network_lost_is_the_photos_again_unless_it_is_noise(no
 
 
 def test_the_share_falls_where_noise_would_show():
+    """Of the photo's colours sooner than of its light."""
     light = torch.full((1, 3, 4, 5), 0.1)
-    shares = [float(share_of_photo(light, light * gain, torch.tensor([1 / 255])).mean()) for gain in (1, 2, 3, 4.2, 9)]
-    assert shares[:2] == pytest.approx([1, 1], abs=1e-3) and shares[3:] == [0, 0] and 0.4 < shares[2] < 0.6
+    shares = [share_of_photo(light, light * gain, torch.tensor([1 / 255])).mean((0, 2, 3)).tolist()
+              for gain in (1, 2, 3, 4.2, 5.5, 9)]
+    of_luma, of_colour = (list(share) for share in zip(*shares, strict=True))
+    assert of_luma[:3] == [1, 1, 1] and 0.97 < of_luma[3] < 1 and 0.4 < of_luma[4] < 0.6 and of_luma[5] == 0
+    assert of_colour[:2] == pytest.approx([1, 1], abs=1e-3) and 0.4 < of_colour[2] < 0.6 and of_colour[3:] == [0, 0, 0]
     two = share_of_photo(light.repeat(2, 1, 1, 1), light.repeat(2, 1, 1, 1) * 4, torch.tensor([0.1, 3.0]) / 255)
     assert float(two[0].mean()) == 1 and float(two[1].mean()) == 0
+
+
+@pytest.mark.parametrize(("share", "luma_kept", "colour_kept"), [((1.0, 0.0), True, False), ((0.0, 1.0), False, True),
+                                                                ((1.0, 1.0), True, True)])
+def test_light_and_colours_come_from_the_photo_by_shares_of_their_own(share, luma_kept, colour_kept):
+    generator = torch.Generator().manual_seed(3)
+    picture, photo = (0.3 + 0.4 * torch.rand(1, 3, 16, 16, generator=generator) for _ in range(2))
+    maps = torch.zeros(1, 8, 4, 4)
+    maps[:, :3] = 1  # gains of one, no offset: the mapped photo is the photo
+    maps[:, 6:] = torch.as_tensor(share).view(1, 2, 1, 1)
+    out = DetailMap(maps).apply(picture, photo, (16, 16), 0, 1.0)
+    torch.testing.assert_close(luma(out), luma(photo if luma_kept else picture))
+    for kept, source in ((colour_kept, photo), (not colour_kept, picture)):
+        if kept:
+            torch.testing.assert_close(out - luma(out), source - luma(source))
 
 
 def test_amounts_lie_between():
