@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.files.photo import LUMA
+from engine.enhancing.pictures import luma_of
 from engine.enhancing.sizes import enlarged_rows, resized
 
 SHRINK = 4             # the map is fitted on copies of 1 / SHRINK of the network's sides: there its picture lacks nothing
@@ -38,13 +38,8 @@ class DetailMap:
         maps = enlarged_rows(self.maps, size, top, top + picture.shape[-2])
         change = torch.addcmul(maps[:, 3:6], maps[:, :3], dark).clamp_(0, 1).sub_(picture)
         of_luma, of_colour = (maps[:, 6:] * amount).split(1, 1)
-        light = luma(change).mul_(of_luma - of_colour)
+        light = luma_of(change).mul_(of_luma - of_colour)
         return change.mul_(of_colour).add_(light).add_(picture).clamp_(0, 1)
-
-
-def luma(x: Tensor) -> Tensor:
-    """(B, 3, h, w) -> (B, 1, h, w), of gamma-encoded values (ITU-R BT.601)."""
-    return (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def map_size(height: int, width: int) -> tuple[int, int]:
@@ -69,7 +64,7 @@ def fit_detail(dark: Tensor, bright: Tensor, noise: Tensor) -> DetailMap:
 def share_of_photo(mean_dark: Tensor, mean_bright: Tensor, noise: Tensor) -> Tensor:
     """Window means of photo and picture (B, 3, h, w), noise (B,) -> (B, 2, h, w), for luma and for colours: 1 where the noise,
     brightened as the surroundings are, is faint, 0 where it is loud, a smooth step between."""
-    shown = noise.view(-1, 1, 1, 1) * luma(mean_bright) / (luma(mean_dark) + BLACK)
+    shown = noise.view(-1, 1, 1, 1) * luma_of(mean_bright) / (luma_of(mean_dark) + BLACK)
     faint, loud = (shown.new_tensor(levels).view(1, 2, 1, 1) for levels in (FAINT, LOUD))
     step = ((loud - shown) / (loud - faint)).clamp_(0, 1)
     return step * step * (3 - 2 * step)

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.files.photo import LUMA
-from engine.enhancing.pictures import rows_of, size_of
+from engine.enhancing.pictures import luma_of, rows_of, size_of
 
 BLOCK = 16               # side in pixels of the blocks that are looked at
 STRIPES = 32             # at most so many rows of blocks, spread over the photo: a large one has enough of them
@@ -29,9 +28,8 @@ def noise_of(image: np.ndarray | Tensor, device: torch.device) -> Tensor:
     if block < 1:
         return torch.full((count,), ROUNDING, device=device)
     kernel = torch.tensor(KERNEL, device=device)[None, None] / 6
-    weights = torch.tensor(LUMA, dtype=torch.float32, device=device).view(1, 3, 1, 1)
     tops = range(0, height - block - 1, max(block, (height - block - 2) // STRIPES + 1))
-    stripes = [(rows_of(image, top, top + block + 2, device) * weights).sum(1) for top in tops]
+    stripes = [luma_of(rows_of(image, top, top + block + 2, device))[:, 0] for top in tops]
     luma = torch.stack(stripes, 1).flatten(0, 1)[:, None]                                        # (B stripes, 1, block + 2, W)
     deviation = F.avg_pool2d(F.conv2d(luma, kernel) ** 2, block).sqrt()                          # (B stripes, 1, 1, blocks)
     mean = F.avg_pool2d(luma[..., 1:-1, 1:-1], block)

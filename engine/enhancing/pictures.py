@@ -7,9 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data.files.photo import LUMA
+
 OUT_OF_RANGE = 1e-3   # values in [0, 1] may stick out by so much (rounding of whoever made them); they are clipped
 
 Picture = TypeVar("Picture", np.ndarray, Tensor)
+
+
+def luma_of(picture: Tensor) -> Tensor:
+    """(B, 3, H, W) -> (B, 1, H, W), of gamma-encoded values (ITU-R BT.601)."""
+    return (picture * picture.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 class ImageError(ValueError):

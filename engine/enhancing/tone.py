@@ -4,7 +4,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from data.files.photo import LUMA
+from engine.enhancing.pictures import luma_of
 
 ROLL_OFF = 2.0  # how late the gain gives way to white: 1 from the darkest tones on, infinity only at white itself
 
@@ -34,8 +34,7 @@ def saturated(picture: Tensor, factor: float) -> Tensor:
 
     A colour that would leave [0, 1] goes as far as it can: hue and luma stay.
     """
-    weights = torch.as_tensor(LUMA, dtype=picture.dtype, device=picture.device).view(1, 3, 1, 1)
-    luma = (picture * weights).sum(1, keepdim=True)                                                 # (B, 1, H, W)
+    luma = luma_of(picture)                                                                         # (B, 1, H, W)
     colour = picture - luma
     if factor > 1:
         tiny = torch.finfo(picture.dtype).tiny

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.enhancing.detail import DetailMap, fit_detail, luma, map_size, share_of_photo
+from engine.enhancing.detail import DetailMap, fit_detail, map_size, share_of_photo
+from engine.enhancing.pictures import luma_of
 from engine.enhancing.sizes import resized
 
 
@@ -96,10 +97,10 @@ def test_light_and_colours_come_from_the_photo_by_shares_of_their_own(share, lum
     maps[:, :3] = 1  # gains of one, no offset: the mapped photo is the photo
     maps[:, 6:] = torch.as_tensor(share).view(1, 2, 1, 1)
     out = DetailMap(maps).apply(picture, photo, (16, 16), 0, 1.0)
-    torch.testing.assert_close(luma(out), luma(photo if luma_kept else picture))
+    torch.testing.assert_close(luma_of(out), luma_of(photo if luma_kept else picture))
     for kept, source in ((colour_kept, photo), (not colour_kept, picture)):
         if kept:
-            torch.testing.assert_close(out - luma(out), source - luma(source))
+            torch.testing.assert_close(out - luma_of(out), source - luma_of(source))
 
 
 def test_amounts_lie_between():
