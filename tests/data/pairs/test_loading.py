@@ -137,11 +137,12 @@ def test_worker_processes_change_nothing_over_several_epochs(config):
 def test_of_two_killed_workers_one_is_told(config, monkeypatch):
     """The second one's error would come while the first one's is told, and break the telling off."""
     monkeypatch.setattr("torch.utils.data._utils.signal_handling._SIGCHLD_handler_set", False)  # earlier tests used it up
+    others = set(psutil.Process().children())  # of earlier tests
     loaders = [batches_of(build_loader(dataclasses.replace(config, num_workers=1), train)) for train in (True, False)]
     for batches in loaders:
         next(batches)
     before = signal.getsignal(signal.SIGCHLD)
-    one, other = psutil.Process().children()
+    one, other = set(psutil.Process().children()) - others
     try:
         with pytest.raises(RuntimeError, match="killed"):
             one.kill()
