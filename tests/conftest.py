@@ -26,6 +26,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_finish():
+    gc.freeze()  # nor while they run
     gc.enable()
 
 
