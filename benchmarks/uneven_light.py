@@ -27,11 +27,11 @@ from tqdm import tqdm
 from benchmarks.recursion import SHIPPED, per_supervision_step
 from data.benchmarks import list_pictures
 from data.files.images import read_photo, to_8_bit
+from data.files.photo import LUMA
 from engine.device import choose_device
 from metrics.suite import UNPAIRED, MetricSuite
 from models import load_pretrained
 
-LUMA = np.array([0.299, 0.587, 0.114])
 BRIGHT, DARK = 0.5, 0.15      # of the input
 BLOWN, NOT_BLOWN = 0.97, 0.9  # of the result, of the input
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 import json
 import logging
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -81,8 +80,6 @@ def _train(config: Config, parts: Parts, start: Start, arguments: Sequence[str])
                 training.load_rank_state(start.state["ranks"])
             training.run()
     except (Interrupted, KeyboardInterrupt, RuntimeError, MemoryError, OSError):
-        if hasattr(signal, "SIGCHLD"):  # torch's handler would raise for a second dead loader while the first one's is told
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if ranks.is_main and (start.run / LATEST).is_dir():
             print(how_to_resume(arguments, start.run / LATEST, ranks.world, launcher), file=sys.stderr)
         raise
