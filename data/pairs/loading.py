@@ -99,9 +99,10 @@ def build_loader(config: Config, train: bool, rank: int = 0, world: int = 1,
 
 def batches_of(loader: DataLoader) -> Iterator[PairBatch]:
     """What the loader yields; a DataError of a worker process comes without that process's traceback in its message, and of
-    several worker processes that are killed one is told."""
+    several worker processes that are killed one is told, even where it was just handing a batch over."""
     batches = iter(loader)  # starts the worker processes, and has torch look at each of them that ends
-    if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD"):
+    looked_at = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD")
+    if looked_at:
         look = signal.getsignal(signal.SIGCHLD)
         if callable(look) and not isinstance(look, _OneDeadWorker):
             signal.signal(signal.SIGCHLD, _OneDeadWorker(look))
@@ -109,6 +110,10 @@ def batches_of(loader: DataLoader) -> Iterator[PairBatch]:
         yield from batches
     except DataError as error:
         raise DataError(str(error).rpartition(f"{DataError.__module__}.{DataError.__name__}: ")[2].strip()) from None
+    except (ConnectionError, EOFError) as error:
+        if looked_at:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        raise RuntimeError(f"DataLoader worker exited unexpectedly, handing a batch over: {error}") from error
 
 
 class _OneDeadWorker:

@@ -168,7 +168,8 @@ def test_a_loader_process_is_killed(config):
         _, errors = process.communicate(timeout=300)
     assert process.returncode == 2 and "Traceback" not in errors, errors
     lines = errors.splitlines()
-    at = [line.startswith("error: a loader process") for line in lines].index(True)
+    at = next((at for at, line in enumerate(lines) if line.startswith("error: a loader process")), None)
+    assert at is not None, errors
     assert lines[at - 2] == "resume with:" and lines[at - 1].startswith("  python "), errors
     assert "memory" in lines[at] and "num_workers" in lines[at]
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from data.pairs.errors import DataError
 from data.pairs.loading import EpochBatches, batches_of, build_loader
+from engine.failures import is_loader_killed
 from exp_config.config import Config
 
 SPLITS = {"count": st.integers(1, 200), "batch_size": st.integers(1, 9), "world": st.integers(1, 5)}
@@ -152,6 +153,24 @@ def test_of_two_killed_workers_one_is_told(config, monkeypatch):
         time.sleep(0.05)
     finally:
         signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError(), ConnectionRefusedError()])
+def test_a_worker_that_is_killed_while_it_hands_a_batch_over_is_told(error):
+    """The broken connection is seen before the worker's end."""
+    def loader():
+        yield "a batch"
+        raise error
+
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        batches = batches_of(loader())
+        assert next(batches) == "a batch"
+        with pytest.raises(RuntimeError) as told:
+            next(batches)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert is_loader_killed(told.value)
 
 
 def test_ranks_change_nothing_but_who_has_a_sample(config):
