@@ -64,10 +64,11 @@ def one_round(folder: Path, kinds: list[str], clock: Callable[[], float]) -> dic
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megapixels", type=float, default=12)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.files", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megapixels", type=float, default=12, help="of the photo (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=2, help="A B, so often (default: %(default)s)")
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS), help="which; all unless named")
     parser.add_argument("--against", type=Path, help="another checkout of this project")
     parser.add_argument("--cpu", action="store_true", help="processor time of all threads, for a machine that is busy")
     parser.add_argument("--one_round", type=Path, help=argparse.SUPPRESS)

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("name", ["baselines", "ceiling", "colour", "data_loading", "gpu_check", "inference", "page",
-                                  "recursion", "sharing", "sizes", "spaces", "training", "video"])
+@pytest.mark.parametrize("name", ["baselines", "ceiling", "colour", "data_loading", "detail", "files", "gpu_check", "inference",
+                                  "page", "recursion", "sharing", "sizes", "spaces", "training", "uneven_light", "video"])
 def test_help_says_how_to_call_it_and_what_each_option_is(name, monkeypatch):
     parsers = []
 
@@ -18,6 +18,8 @@ def test_help_says_how_to_call_it_and_what_each_option_is(name, monkeypatch):
         raise SystemExit(0)
 
     benchmark = importlib.import_module(f"benchmarks.{name}")
+    if hasattr(benchmark, "__path__"):  # a package
+        benchmark = importlib.import_module(f"benchmarks.{name}.__main__")
     monkeypatch.setattr(sys, "argv", [f"{name}.py"])
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
     with pytest.raises(SystemExit):

@@ -1,4 +1,4 @@
-"""benchmarks/gpu_check.py runs from end to end where there is no GPU, at least: `--smoke`."""
+"""benchmarks/gpu_check runs from end to end where there is no GPU, at least: `--smoke`."""
 from __future__ import annotations
 
 import subprocess

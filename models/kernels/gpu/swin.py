@@ -27,7 +27,7 @@ from models.kernels.contract import EPS, BlockSizes
 
 LOG2E = math.log2(math.e)  # softmax is computed with powers of two: similarities come multiplied by this
 LANE = 16                  # the matrix units' smallest side that every type and architecture has
-WARPS, STAGES = 4, 2       # warps per window, loads in flight; benchmarks/gpu_check.py times others
+WARPS, STAGES = 4, 2       # warps per window, loads in flight; benchmarks/gpu_check times others
 MASKED_LOG2 = tl.constexpr(-100.0 * LOG2E)  # added between pixels that were not neighbours before the cyclic shift
 
 
