@@ -89,6 +89,8 @@ class Config:
     k_range: list[float] = field(default_factory=lambda: [0.0, 0.4])       # black offset, half-normal near the minimum
     l_range: list[float] = field(default_factory=lambda: [0.0, 0.95])      # loss of light, as l_distribution says
     l_distribution: Literal["normal", "uniform"] = "normal"  # half-normal near the minimum (published), or uniform
+    colour_kept_range: list[float] = field(default_factory=lambda: [0.0, 0.0])  # share of the photo's colour that the curve
+    #                                                 leaves as it is, as less light would; 0: published, channel by channel
     image_preprocessing_schedule: dict[str, Any] | None = None  # {"type": "linear"|"sigmoid", "start": {"alpha": [a, b],
     #                                                             "k": .., "l": ..}, "end": {..}}; null: constant ranges
     geometry_rate: float = 0.4                      # share of photos that are rotated (up to 45 degrees) or flipped

@@ -18,6 +18,7 @@ from data.pairs.decoding import BrokenPhotoError, PhotoFile
 from data.pairs.degradation import darken, draw_curve, final_ranges, ranges_at
 from data.pairs.errors import DataError
 from data.pairs.geometry import View, decode_for_view, draw_view, take_view
+from data.pairs.kept_colour import darkened_light, to_levels
 from data.pairs.photos import PhotoRef
 from data.pairs.randomness import stream, stream_seed
 from data.pairs.sensor_noise import add_sensor_noise, light_lost
@@ -138,9 +139,16 @@ class LowLightPairs(Dataset[Pair]):
 
     def _darkened(self, sample: _Sample, normal: np.ndarray) -> np.ndarray:
         ranges = ranges_at(self.config, sample.epoch) if self.train else final_ranges(self.config)
+        kept = self._colour_kept(sample)
         if sample.uneven is not None:  # with its noise, which comes before the rounding to 8 bits
-            return unevenly_lit(normal, sample.uneven, stream("sensor", *sample.names), ranges, self.config, self.train)
-        return darken(normal, draw_curve(sample.rng, ranges, self.config.l_distribution, self.config.alpha_distribution))
+            return unevenly_lit(normal, sample.uneven, stream("sensor", *sample.names), ranges, self.config, self.train, kept)
+        curve = draw_curve(sample.rng, ranges, self.config.l_distribution, self.config.alpha_distribution)
+        return to_levels(darkened_light(normal, curve, kept)) if kept else darken(normal, curve)
+
+    def _colour_kept(self, sample: _Sample) -> float:
+        """From a stream of its own: all else about a sample is the same at any range."""
+        least, most = self.config.colour_kept_range
+        return stream("colour", *sample.names).uniform(least, most) if most > 0.0 else 0.0
 
     def _degraded(self, sample: _Sample, low: np.ndarray, normal: np.ndarray) -> np.ndarray:
         """Sensor noise has its own random stream: the published recipe's numbers stay what they are, whatever its rate."""

@@ -18,8 +18,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data.pairs.degradation import LEVELS, CurveRanges, degradation_curve, draw_curve
-from data.pairs.sensor_noise import LINEAR_LIGHT, light_lost, noisy_file, to_linear, to_srgb
+from data.pairs.degradation import CurveRanges, draw_curve
+from data.pairs.kept_colour import darkened_light, to_levels
+from data.pairs.sensor_noise import LINEAR_LIGHT, light_lost, noisy_file, to_srgb
 from exp_config.config import Config
 
 KINDS = {"smooth": 0.35, "luma": 0.40, "lamps": 0.25}  # how M comes about, and how often
@@ -33,7 +34,6 @@ LAMP_STRENGTH = (0.5, 1.5)        # lamps: light below one, over what is needed 
 LAMP_HEIGHT = (0.08, 0.6)         # lamps: distance from the scene over the longer side, log-uniform
 GREEN_SPREAD = 1 / 3              # of a light's colour: green to magenta varies less than warm to cold
 GLARE_SIDE = 8                    # pixels of the small picture whose enlargement is the scattered light
-ROUNDING = 1e-3                   # in 8-bit levels: what float32 may lose of a whole number before the floor
 
 
 class Scene(NamedTuple):
@@ -45,28 +45,29 @@ class Scene(NamedTuple):
 
 
 def unevenly_lit(normal: np.ndarray, rng: np.random.Generator, noise_rng: np.random.Generator, ranges: CurveRanges,
-                 config: Config, noise: bool = True) -> np.ndarray:
+                 config: Config, noise: bool = True, kept: float = 0.0) -> np.ndarray:
     """A photo under uneven light as a camera would save it, uint8 (3, H, W) sRGB in and out.
 
     `noise`: with the config's sensor noise and JPEG, drawn from `noise_rng`, at its rate. Where that grows with the light
     lost, what counts is how dark the surroundings are: a camera is set for the scene, not for the lamp in it.
+    `kept`: share of the dark parts' colour that the curve leaves as it is, in [0, 1] (data.pairs.kept_colour).
     """
-    scene = draw_scene(normal, rng, ranges, config)
+    scene = draw_scene(normal, rng, ranges, config, kept)
     rate = config.sensor_noise_rate if noise else 0.0
     if rate > 0.0 and config.sensor_noise_where == "dark":
         rate *= light_lost(255.0 * to_srgb(scene.dark), normal)
     if rate > 0.0 and noise_rng.random() < rate:
         return noisy_file(scene.light, noise_rng, config)
-    return np.floor(255.0 * to_srgb(scene.light) + ROUNDING).astype(np.uint8)
+    return to_levels(scene.light)
 
 
-def draw_scene(normal: np.ndarray, rng: np.random.Generator, ranges: CurveRanges, config: Config) -> Scene:
+def draw_scene(normal: np.ndarray, rng: np.random.Generator, ranges: CurveRanges, config: Config, kept: float = 0.0) -> Scene:
     """The formula above with random M, g, a, c, v and curve; `normal` uint8 (3, H, W) sRGB. The curve's l is of
     uneven_l_range, its alpha and k are of `ranges`."""
     kind = rng.choice(list(KINDS), p=list(KINDS.values()))
     low, high = config.uneven_l_range
     curve = draw_curve(rng, ranges._replace(l=(low, high)), config.l_distribution, config.alpha_distribution)
-    dark = to_linear(degradation_curve(LEVELS, *curve)).astype(np.float32)[normal]                # (3, H, W)
+    dark = darkened_light(normal, curve, kept)                                                    # (3, H, W)
     dark *= light_colour(rng, config.uneven_colour_spread)
     gain = np.float32(rng.uniform(*config.uneven_gain_range))
     lit = gain * light_colour(rng, config.uneven_colour_spread) * LINEAR_LIGHT[normal]            # (3, H, W)

@@ -48,13 +48,16 @@ def validation_of(config: Config, photos: LowLightPairs) -> dict[str, Any]:
     return {"photos": photos.digest(), "size": [config.height, config.width],
             "curves": [*map(list, final_ranges(config)), config.alpha_distribution, config.l_distribution],
             "steps": [config.z_distribution, config.hvr_t, config.hvr_c, config.hvr_n_supervision],
-            "exposure_mean": config.exposure_mean} | _uneven_light(config)
+            "exposure_mean": config.exposure_mean} | _beyond_the_curve(config)
 
 
-def _uneven_light(config: Config) -> dict[str, Any]:
-    """Nothing where there is none, so that earlier checkpoints, which do not know of it, compare as equal."""
+def _beyond_the_curve(config: Config) -> dict[str, Any]:
+    """Kept colour and uneven light; nothing where there is none, so that earlier checkpoints, which do not know of them,
+    compare as equal."""
     names = ("uneven_light_rate", "uneven_l_range", "uneven_gain_range", "uneven_colour_spread", "uneven_glare_range")
-    return {name: getattr(config, name) for name in names} if config.uneven_light_rate > 0.0 else {}
+    uneven = {name: getattr(config, name) for name in names} if config.uneven_light_rate > 0.0 else {}
+    kept = {"colour_kept_range": config.colour_kept_range} if max(config.colour_kept_range) > 0.0 else {}
+    return uneven | kept
 
 
 @torch.no_grad()

@@ -8,8 +8,9 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("name", ["baselines", "ceiling", "colour", "data_loading", "detail", "files", "gpu_check", "inference",
-                                  "page", "recursion", "sharing", "sizes", "spaces", "training", "uneven_light", "video"])
+@pytest.mark.parametrize("name", ["baselines", "ceiling", "colour", "darkening", "data_loading", "detail", "files", "gpu_check",
+                                  "inference", "page", "recursion", "sharing", "sizes", "spaces", "training",
+                                  "uneven_light", "video"])
 def test_help_says_how_to_call_it_and_what_each_option_is(name, monkeypatch):
     parsers = []
 

@@ -1,0 +1,62 @@
+"""benchmarks/darkening.py: pictures whose curve and colours are known, and a whole run."""
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.darkening import darkening, main
+from data.pairs.degradation import CurveParameters, darken
+from data.pairs.kept_colour import darkened_light, to_levels
+from data.pairs.sensor_noise import LINEAR_LIGHT
+
+
+@pytest.fixture(scope="module")
+def high():
+    """uint8 (96, 128, 3) in blocks of 16x16, of moderate colours and light."""
+    return np.random.default_rng(3).integers(110, 220, (6, 8, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+
+
+def planes(picture):
+    return np.ascontiguousarray(picture.transpose(2, 0, 1))
+
+
+def under_less_light(high, share):
+    """What a camera saves of a scene under so much of its light, without any curve of its own."""
+    return to_levels(np.float32(share) * LINEAR_LIGHT[high])
+
+
+def test_less_light_keeps_the_colours(high):
+    exponent, red, blue = darkening(under_less_light(high, 0.2), high)
+    assert 1.0 < exponent < 1.15  # sRGB is not quite a power
+    assert red == pytest.approx(1.0, abs=0.04) and blue == pytest.approx(1.0, abs=0.04)
+
+
+def test_a_curve_by_channels_has_stronger_colours_and_one_of_the_luminance_has_not(high):
+    curve = CurveParameters(0.01, 0.0, 0.5)
+    gamma = 1 / (1 - 0.01**0.2)
+    exponent, red, blue = darkening(darken(planes(high), curve).transpose(1, 2, 0), high)
+    assert exponent == pytest.approx(gamma, rel=0.03) and red > 1.2 and blue > 1.2
+    kept = to_levels(darkened_light(planes(high), curve, 1.0)).transpose(1, 2, 0)
+    exponent, red, blue = darkening(kept, high)
+    assert exponent == pytest.approx(gamma, rel=0.1)
+    assert red == pytest.approx(1.0, abs=0.04) and blue == pytest.approx(1.0, abs=0.04)
+
+
+def test_nothing_but_black_says_nothing(high):
+    assert np.isnan(darkening(np.zeros_like(high), high)).all()
+
+
+def test_a_run_prints_the_pairs_and_the_training(high, tmp_path, capsys):
+    for name, picture in (("low", under_less_light(high, 0.2)), ("high", high)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(picture).save(tmp_path / name / "one.png")
+    folders = ["--low", str(tmp_path / "low"), "--high", str(tmp_path / "high")]
+    main([*folders, "--set", "l_range=[0.7,0.7]", "alpha_range=[0.01,0.01]", "k_range=[0,0]", "colour_kept_range=[1,1]"])
+    pairs, training = capsys.readouterr().out.splitlines()
+    numbers = r"exponent (\d\.\d\d), red/green (\d\.\d\d), blue/green (\d\.\d\d)"
+    real, made = (re.fullmatch(f"{start}: {numbers}", line).groups()
+                  for start, line in (("1 pairs", pairs), ("references, dark_photos", training)))
+    assert all(abs(float(number) - 1) < 0.15 for number in (*real, *made[1:])) and float(made[0]) > 1.4
