@@ -1,20 +1,28 @@
 """How real dark photos differ from their references, beside how the training darkens the same references.
 
-    python -m benchmarks.darkening --low DIR --high DIR [--exp_name dark_photos] [--set colour_kept_range=[0,0] ...]
+    python -m benchmarks.darkening --low DIR --high DIR [--exp_name dark_photos] [--set colour_kept_range=[0,0] ...] [--draws 4]
 
-Medians over the pairs, of means of 8x8 pixels where both pictures are neither black nor white: the exponent of the curve from
-the reference to the dark photo (slope of the logarithms of their sRGB values), and how much of the reference's colour it has
-(slope of log red/green, and of log blue/green, in linear light): above 1 the colours are stronger than the reference's.
-The settings are those of a training; the light is even and there is no noise.
+Medians over the pairs:
+
+curve     of means of 8x8 pixels where both pictures are neither black nor white: the exponent from the reference to the dark
+          photo (slope of the logarithms of their sRGB values), and how much of the reference's colour it has (slope of log
+          red/green, and of log blue/green, in linear light): above 1 the colours are stronger than the reference's
+noise     of blocks of 16x16 pixels that are dark in the photo and flat in the reference: standard deviation, in 8-bit levels,
+          of luma and of red less green, of pixels and of means of 2x2 and of 4x4; white noise halves each time, that of JPEG
+          does not
+
+The settings are those of a training, but for the uneven light.
 """
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from data.benchmarks import pair_by_name
 from data.files.images import read_photo, to_8_bit
@@ -28,6 +36,41 @@ BLOCK = 8                      # pixels a side of a mean
 REFERENCE_SHOWN = (0.15, 0.9)  # mean sRGB value of a block that counts
 DARK_SHOWN = 0.02
 FAINT = 1e-4                   # linear light added before a logarithm
+NOISE_BLOCK, SCALES = 16, (1, 2, 4)
+NOISE_LEVELS = (6.0, 40.0)     # mean level of a dark photo's block whose noise counts
+FLATTEST = 0.3                 # of those blocks, by the spread of the smoothed reference
+FEWEST = 20                    # blocks
+PLAIN = {"uneven_light_rate": 0.0, "geometry_rate": 0.0, "augment_rate": 0.0}
+
+
+def curve_of(low: np.ndarray, high: np.ndarray) -> tuple[float, float, float]:
+    """Exponent, red/green and blue/green of a pair, RGB uint8 (H, W, 3); NaN where nothing counts."""
+    x, y = (block_means(picture / 255).mean(2) for picture in (low, high))
+    shown = (y > REFERENCE_SHOWN[0]) & (y < REFERENCE_SHOWN[1]) & (x > DARK_SHOWN)
+    dark, light = (np.log(block_means(LINEAR_LIGHT[picture]) + FAINT)[shown] for picture in (low, high))  # (n, 3)
+    return (_slope(np.log(y[shown]), np.log(x[shown])),
+            _slope(light[:, 0] - light[:, 1], dark[:, 0] - dark[:, 1]),
+            _slope(light[:, 2] - light[:, 1], dark[:, 2] - dark[:, 1]))
+
+
+def noise_of(low: np.ndarray, high: np.ndarray) -> list[float]:
+    """Levels of luma at the three scales, then of red less green; NaN of too few dark, flat blocks."""
+    dark, spread = low.astype(np.float32), _blocks(cv2.GaussianBlur(high.astype(np.float32).mean(2), (0, 0), 2)).std((1, 2))
+    level = _blocks(dark.mean(2)).mean((1, 2))
+    counts = (level > NOISE_LEVELS[0]) & (level < NOISE_LEVELS[1])
+    if counts.sum() < FEWEST:
+        return [float("nan")] * 2 * len(SCALES)
+    flat = counts & (spread <= np.quantile(spread[counts], FLATTEST))
+    found = []
+    for plane in (dark.mean(2), dark[..., 0] - dark[..., 1]):
+        pixels = _blocks(plane)[flat]
+        for scale in SCALES:
+            side = NOISE_BLOCK // scale
+            means = pixels.reshape(-1, side, scale, side, scale).mean((2, 4))
+            # twice a diagonal difference has the noise's own deviation, and neither level nor slope
+            rest = (means[:, ::2, ::2] - means[:, 1::2, ::2] - means[:, ::2, 1::2] + means[:, 1::2, 1::2]) / 2
+            found.append(float(np.median(np.sqrt(np.square(rest).mean((1, 2))))))
+    return found
 
 
 def block_means(picture: np.ndarray) -> np.ndarray:
@@ -37,14 +80,11 @@ def block_means(picture: np.ndarray) -> np.ndarray:
                       interpolation=cv2.INTER_AREA)
 
 
-def darkening(low: np.ndarray, high: np.ndarray) -> tuple[float, float, float]:
-    """Exponent, red/green and blue/green of the formulas above for a pair, RGB uint8 (H, W, 3); NaN where nothing counts."""
-    x, y = (block_means(picture / 255).mean(2) for picture in (low, high))
-    shown = (y > REFERENCE_SHOWN[0]) & (y < REFERENCE_SHOWN[1]) & (x > DARK_SHOWN)
-    dark, light = (np.log(block_means(LINEAR_LIGHT[picture]) + FAINT)[shown] for picture in (low, high))  # (n, 3)
-    return (_slope(np.log(y[shown]), np.log(x[shown])),
-            _slope(light[:, 0] - light[:, 1], dark[:, 0] - dark[:, 1]),
-            _slope(light[:, 2] - light[:, 1], dark[:, 2] - dark[:, 1]))
+def _blocks(plane: np.ndarray) -> np.ndarray:
+    """(H, W) -> its whole blocks (n, NOISE_BLOCK, NOISE_BLOCK)."""
+    rows, columns = (side // NOISE_BLOCK for side in plane.shape)
+    whole = plane[: rows * NOISE_BLOCK, : columns * NOISE_BLOCK].reshape(rows, NOISE_BLOCK, columns, NOISE_BLOCK)
+    return whole.swapaxes(1, 2).reshape(-1, NOISE_BLOCK, NOISE_BLOCK)
 
 
 def _slope(x: np.ndarray, y: np.ndarray) -> float:
@@ -54,6 +94,22 @@ def _slope(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.cov(x, y)[0, 1] / x.var(ddof=1))
 
 
+def darkened(path: Path, size: tuple[int, int], config: Config, draws: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(dark, normal) as a training makes them of one photo, RGB uint8 (H, W, 3) each."""
+    made = []
+    for seed in range(draws):
+        drawn = dataclasses.replace(config, seed=seed, height=size[0], width=size[1])
+        sample = LowLightPairs([PhotoRef(path.name, path)], drawn, train=True)[0, 0]
+        made.append((sample["low"].permute(1, 2, 0).numpy(), sample["normal"].permute(1, 2, 0).numpy()))
+    return made
+
+
+def line(name: str, pairs: Sequence[tuple[float, ...]]) -> str:
+    exponent, red, blue, *noise = np.nanmedian(np.array(pairs), axis=0)
+    luma, colour = (", ".join(f"{value:.2f}" for value in part) for part in (noise[: len(SCALES)], noise[len(SCALES) :]))
+    return f"| {name} | {exponent:.2f} | {red:.2f} | {blue:.2f} | {luma} | {colour} |"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.darkening",
                                      description="Real darkness beside that of the training.")
@@ -61,18 +117,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--high", type=Path, required=True, metavar="DIR", help="their references")
     parser.add_argument("--exp_name", default="dark_photos", help="experiment whose curves are drawn (default: %(default)s)")
     parser.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE", help="its settings that differ")
+    parser.add_argument("--draws", type=int, default=4, help="dark photos made of each reference (default: %(default)s)")
     options = parser.parse_args(arguments)
+    config = Config.named(options.exp_name, **PLAIN | dict(map(parse_override, options.set)))
     real, made = [], []
-    for pair in pair_by_name(options.low, options.high):
+    for pair in tqdm(pair_by_name(options.low, options.high), disable=None):
         low, high = (to_8_bit(read_photo(path).pixels) for path in (pair.low, pair.high))
-        config = Config.named(options.exp_name, **{"uneven_light_rate": 0.0, **dict(map(parse_override, options.set)),
-                                                   "height": high.shape[0], "width": high.shape[1]})
-        sample = LowLightPairs([PhotoRef(pair.high.name, pair.high)], config, train=False)[config.epochs - 1, 0]
-        real.append(darkening(low, high))
-        made.append(darkening(*(sample[name].permute(1, 2, 0).numpy() for name in ("low", "normal"))))  # type: ignore
-    for name, rows in ((f"{len(real)} pairs", real), (f"references, {options.exp_name}", made)):
-        exponent, red, blue = np.nanmedian(np.array(rows), axis=0)
-        print(f"{name}: exponent {exponent:.2f}, red/green {red:.2f}, blue/green {blue:.2f}")
+        real.append((*curve_of(low, high), *noise_of(low, high)))
+        made += [(*curve_of(*both), *noise_of(*both)) for both in darkened(pair.high, high.shape[:2], config, options.draws)]
+    print("| | exponent | red/green | blue/green | noise of luma | of red-green |\n|---|---|---|---|---|---|")
+    print(line(f"{len(real)} pairs", real))
+    print(line(options.exp_name, made))
 
 
 if __name__ == "__main__":

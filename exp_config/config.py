@@ -101,6 +101,7 @@ class Config:
     sensor_shot_range: list[float] = field(default_factory=lambda: [1e-4, 1e-2])  # shot noise variance per unit of light
     sensor_read_range: list[float] = field(default_factory=lambda: [1e-6, 1e-3])  # read noise variance
     sensor_jpeg_range: list[int] = field(default_factory=lambda: [60, 95])        # JPEG quality after the noise
+    sensor_jpeg_rate: float = 1.0                   # share of the noisy inputs that become JPEG; the others stay as they are
     uneven_light_rate: float = 0.0                  # share of photos whose light varies over the picture; 0: published recipe
     uneven_l_range: list[float] = field(default_factory=lambda: [0.35, 0.95])     # their dark parts' loss of light
     uneven_gain_range: list[float] = field(default_factory=lambda: [0.93, 1.0])   # light that their bright parts keep

@@ -42,6 +42,8 @@ def noisy_file(light: np.ndarray, rng: np.random.Generator, config: Config) -> n
     quality = int(rng.integers(config.sensor_jpeg_range[0], config.sensor_jpeg_range[1] + 1))
     noisy = noisy_light(light, rng, shot, read)
     levels = np.floor(255.0 * to_srgb(np.clip(noisy, 0.0, 1.0)) + 0.5).astype(np.uint8)
+    if config.sensor_jpeg_rate < 1.0 and rng.random() >= config.sensor_jpeg_rate:
+        return levels
     return through_jpeg(levels, quality)
 
 

@@ -51,3 +51,28 @@ def test_any_size(shape):
     result = add_sensor_noise(planes, stream("test"), Config())
     assert result.shape == shape and result.dtype == np.uint8
     np.testing.assert_array_equal(result, add_sensor_noise(planes, stream("test"), Config()))
+
+
+def test_a_share_of_the_noisy_photos_becomes_jpeg_and_the_noise_is_the_same(make_photo):
+    planes = np.ascontiguousarray(make_photo(24, 32, 1).transpose(2, 0, 1)) // 4
+    always, some, never = ([add_sensor_noise(planes, stream("share", number), Config(sensor_jpeg_rate=rate))
+                            for number in range(60)] for rate in (1.0, 0.3, 0.0))
+    jpeg = [np.array_equal(a, b) for a, b in zip(some, always, strict=True)]
+    plain = [np.array_equal(a, b) for a, b in zip(some, never, strict=True)]
+    assert all(a != b for a, b in zip(jpeg, plain, strict=True)) and 8 < sum(jpeg) < 30
+    assert Config().sensor_jpeg_rate == 1.0
+
+
+def test_noise_without_jpeg_is_white_in_colour_too_and_jpeg_takes_that_away():
+    """Its colours have half the resolution: the difference of two channels loses its finest structure."""
+    gray = np.full((3, 128, 128), 20, np.uint8)
+    settings = {"sensor_shot_range": [1e-4, 1e-4], "sensor_read_range": [1e-9, 1e-9], "sensor_jpeg_range": [90, 90]}
+    plain, jpeg = (add_sensor_noise(gray, stream("white"), Config(sensor_jpeg_rate=rate, **settings)).astype(float)
+                   for rate in (0.0, 1.0))
+
+    def colour(picture, scale):
+        difference = picture[0] - picture[1]
+        return difference.reshape(128 // scale, scale, 128 // scale, scale).mean((1, 3)).std()
+
+    assert colour(plain, 2) == pytest.approx(colour(plain, 1) / 2, rel=0.1)
+    assert colour(jpeg, 1) < 0.6 * colour(plain, 1)
