@@ -149,7 +149,8 @@ def _check_ranges(c: Any) -> None:
                  "gradient_accumulation_steps", "lr_cosine_cycles", "save_every", "log_every"):
         need(name, getattr(c, name) >= 1, "at least 1")
     for name in ("hvr_t", "hvr_c", "hvr_n_supervision", "hvr_n_progressive", "num_workers", "save_every_steps",
-                 "learning_rate_min", "inference_border", "inference_megapixels", "max_grad_norm", "hvr_n_sup_factor"):
+                 "learning_rate_min", "inference_border", "inference_megapixels", "max_grad_norm", "hvr_n_sup_factor",
+                 "change_weight"):
         need(name, getattr(c, name) >= 0, "0 or more")
     for name in ("max_train_photos", "max_val_photos", "eval_max_images"):
         value = getattr(c, name)
@@ -162,6 +163,8 @@ def _check_ranges(c: Any) -> None:
     need("seed", 0 <= c.seed < 2**64, "a whole number from 0 to 2^64 - 1")
     need("learning_rate", c.learning_rate > 0, "more than 0")
     need("lr_scaling_factor", c.lr_scaling_factor > 0, "more than 0")
+    need("change_weight", c.change_weight == 0 or c.hvr_n_supervision > 1 or c.hvr_n_progressive > 0,
+         "0 where a photo is trained on for its first supervision step alone (hvr_n_supervision, hvr_n_progressive)")
     need("ema_decay", 0 <= c.ema_decay < 1, "a number in [0, 1)")
     need("unet_num_groups", c.unet_init_features % c.unet_num_groups == 0,
          f"a divisor of unet_init_features = {c.unet_init_features}")

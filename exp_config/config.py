@@ -130,6 +130,8 @@ class Config:
 
     # --- loss ---
     loss_weight: dict[str, float] = field(default_factory=lambda: {"mae": 1.0, "sat": 1.0, "lpips": 0.1})  # weight by name
+    change_weight: float = 0.0                      # weight of what a supervision step after the first changes in the picture,
+    #                                                 mean absolute difference; 0: published
     exposure_mean: float = 0.5                      # target of the losses exposure and exposure_l2
     lpips_required: bool = True                     # false: a training goes on without a loss lpips that cannot be had here
 

@@ -65,7 +65,7 @@ def build_parts(config: Config, accelerator: Accelerator, ranks: Processes) -> P
         logger.warning("compile = true is for GPUs; training on %s without it", accelerator.device)
     step = SupervisedStep(accelerator, model, network, optimizer, loss, supervision_steps=config.hvr_n_supervision,
                           max_grad_norm=config.max_grad_norm, progressive_steps=config.hvr_n_progressive,
-                          compile=compiled, average=average)
+                          change_weight=config.change_weight, compile=compiled, average=average)
     return Parts(accelerator, ranks, model, optimizer, step, average, train_loader, val_loader)
 
 

@@ -16,7 +16,7 @@ from engine.training.ema import WeightAverage
 from losses.total import TotalLoss
 from models import HVR, State
 
-TOTAL, GRAD_NORM = "loss", "grad_norm"
+TOTAL, CHANGE, GRAD_NORM = "loss", "change", "grad_norm"
 
 
 class SupervisedStep:
@@ -29,19 +29,24 @@ class SupervisedStep:
 
     def __init__(self, accelerator: Accelerator, model: HVR, network: nn.Module, optimizer: torch.optim.Optimizer,
                  loss: TotalLoss, *, supervision_steps: int, max_grad_norm: float, progressive_steps: int = 0,
-                 compile: bool = False, average: WeightAverage | None = None) -> None:
+                 change_weight: float = 0.0, compile: bool = False, average: WeightAverage | None = None) -> None:
         """model: the bare network; network, optimizer: as accelerate prepared them. max_grad_norm 0: no clipping.
 
         progressive_steps: a number of supervision steps from 0 to this, drawn for each micro-batch, goes before the N that
         are trained, without gradients. So later states are trained too at no more optimizer steps for each batch, against
         pictures that get worse with more steps ("overthinking": Bansal et al., "End-to-end algorithm synthesis with
         recurrent networks", NeurIPS 2022, whose progressive loss this is; it is not in the paper).
+
+        change_weight: to the loss of every supervision step but a photo's first, so many times the mean absolute difference
+        between its picture and the one before (in the model's range, the latter without gradients) is added: a state that
+        hardly changes any more is what later steps should hold (not in the paper either).
         """
         self.accelerator, self.model, self.network, self.optimizer = accelerator, model, network, optimizer
         self.loss, self.average = loss, average
-        self.N, self.progressive_steps = max(supervision_steps, 1), progressive_steps
+        self.N, self.progressive_steps, self.change_weight = max(supervision_steps, 1), progressive_steps, change_weight
         self.max_grad_norm = max_grad_norm or float("inf")
-        self.names = (TOTAL, *loss.weights, GRAD_NORM)  # of the values that a call returns
+        change = (CHANGE,) if change_weight else ()
+        self.names = (TOTAL, *loss.weights, *change, GRAD_NORM)  # of the values that a call returns
         self.skipped = 0                                # optimizer steps in a row that fp16 scaling left out
         self._forward = torch.compile(network) if compile else network
 
@@ -51,7 +56,8 @@ class SupervisedStep:
         The result stays on the device; nothing here waits for a GPU.
         """
         pairs = [unpack(batch, self.model, self.accelerator.device) for batch in batches]
-        states = [self._first_state(low, batch["state_seed"]) for (low, _), batch in zip(pairs, batches, strict=True)]
+        begun = [self._begin(low, batch["state_seed"]) for (low, _), batch in zip(pairs, batches, strict=True)]
+        states, pictures = [state for state, _ in begun], [picture for _, picture in begun]
         rows = torch.zeros(self.N, len(self.names), device=self.accelerator.device)
         for row in rows:
             for k, (low, normal) in enumerate(pairs):
@@ -59,20 +65,26 @@ class SupervisedStep:
                 with nullcontext() if last else self.accelerator.no_sync(self.network):
                     state, output = self._forward(low, states[k])
                     total, parts = self.loss(output, normal, low)
+                    if self.change_weight:
+                        before = output.detach() if pictures[k] is None else pictures[k]
+                        change = (output - before).float().abs().mean()
+                        total = total + self.change_weight * change
+                        parts = {**parts, CHANGE: change.detach()}
                     self.accelerator.backward(total / len(pairs))
-                states[k] = state.detach()
+                states[k], pictures[k] = state.detach(), output.detach()
                 row[:-1] += torch.stack([total.detach(), *parts.values()]) / len(pairs)
             row[-1] = self._update()
         return rows
 
-    def _first_state(self, low: Tensor, seeds: Tensor) -> State:
-        """Where training on a micro-batch begins: its initial state, or the one after some untrained supervision steps."""
+    def _begin(self, low: Tensor, seeds: Tensor) -> tuple[State, Tensor | None]:
+        """Where training on a micro-batch begins: its initial state, or the one after some untrained supervision steps and
+        the picture there."""
         state = self.model.initial_state(low, seeds=seeds.to(low.device, non_blocking=True))
-        untrained = int(seeds[0]) % (self.progressive_steps + 1)
+        picture, untrained = None, int(seeds[0]) % (self.progressive_steps + 1)
         if untrained:
             with self.accelerator.autocast():
-                state, _ = self.model.sample(low, state, N=untrained)
-        return state
+                state, picture = self.model.sample(low, state, N=untrained)
+        return state, picture
 
     def _update(self) -> Tensor:
         """Clip, take the optimizer step, clear the gradients: -> the gradients' norm before clipping."""

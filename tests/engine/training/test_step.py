@@ -1,6 +1,8 @@
 """One training step: deep supervision, accumulation, clipping, non-finite values, mixed precision."""
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from accelerate import Accelerator
@@ -42,7 +44,7 @@ def make_step(tiny_config):
         network, optimizer = accelerator.prepare(model, recorder)
         step = SupervisedStep(accelerator, model, network, optimizer, TotalLoss(config.loss_weight),
                               supervision_steps=config.hvr_n_supervision, max_grad_norm=config.max_grad_norm,
-                              progressive_steps=config.hvr_n_progressive,
+                              progressive_steps=config.hvr_n_progressive, change_weight=config.change_weight,
                               average=None if average is None else WeightAverage(model, average))
         return step, recorder, config
 
@@ -98,6 +100,30 @@ def test_progressive_steps_go_before_those_that_are_trained(make_step):
         found.add(before)
     assert len(found) > 1                # of 0, 1 and 2
     assert len(recorder.gradients) == 4  # N for each batch, whatever went before
+
+
+@pytest.mark.parametrize("untrained", [0, 2])
+def test_what_later_steps_change_is_added_to_their_loss(make_step, untrained):
+    """Against the pictures of the steps before, written out by hand; a photo's first step has nothing to compare with."""
+    weight, settings = 3.0, {"hvr_n_supervision": 2, "hvr_n_progressive": 2, "lr": 0.0, "max_grad_norm": 0.0}
+    step, recorder, config = make_step(change_weight=weight, **settings)
+    plain, without, _ = make_step(**settings)
+    batch = next(batch for batch in batches(config, 8) if int(batch["state_seed"][0]) % 3 == untrained)
+    low = batch["low"].float() / 255 * 2 - 1
+    rows, plain_rows = step([batch]), plain([batch])
+    change = rows[:, step.names.index("change")]
+    assert "change" not in plain.names
+    torch.testing.assert_close(rows[:, 0], plain_rows[:, 0] + weight * change)
+    pictures = [plain.model.sample(low, plain.model.initial_state(low, seeds=batch["state_seed"]), N=number)[1]
+                for number in range(max(untrained, 1), untrained + 3)]
+    if untrained == 0:
+        assert float(change[0]) == 0.0
+        expected = [0.0, float((pictures[1] - pictures[0]).abs().mean())]
+    else:
+        expected = [float((after - before).abs().mean()) for before, after in itertools.pairwise(pictures)]
+    assert change.tolist() == pytest.approx(expected, rel=1e-3)
+    same = [all(map(torch.equal, mine, theirs)) for mine, theirs in zip(recorder.gradients, without.gradients, strict=True)]
+    assert same == [untrained == 0, False]
 
 
 @pytest.mark.parametrize("k", [2, 3])
