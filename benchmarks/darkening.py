@@ -11,7 +11,7 @@ noise     of blocks of 16x16 pixels that are dark in the photo and flat in the r
           of luma and of red less green, of pixels and of means of 2x2 and of 4x4; white noise halves each time, that of JPEG
           does not
 
-The settings are those of a training, but for the uneven light.
+The settings are those of a training, without uneven light, turned photos and further degradations.
 """
 from __future__ import annotations
 
@@ -45,9 +45,10 @@ PLAIN = {"uneven_light_rate": 0.0, "geometry_rate": 0.0, "augment_rate": 0.0}
 
 def curve_of(low: np.ndarray, high: np.ndarray) -> tuple[float, float, float]:
     """Exponent, red/green and blue/green of a pair, RGB uint8 (H, W, 3); NaN where nothing counts."""
-    x, y = (block_means(picture / 255).mean(2) for picture in (low, high))
+    x, y = (blocks(picture / 255, BLOCK).mean((1, 2, 3)) for picture in (low, high))
     shown = (y > REFERENCE_SHOWN[0]) & (y < REFERENCE_SHOWN[1]) & (x > DARK_SHOWN)
-    dark, light = (np.log(block_means(LINEAR_LIGHT[picture]) + FAINT)[shown] for picture in (low, high))  # (n, 3)
+    dark, light = (np.log(blocks(LINEAR_LIGHT[picture], BLOCK).mean((1, 2)) + FAINT)[shown]
+                   for picture in (low, high))  # (n, 3)
     return (_slope(np.log(y[shown]), np.log(x[shown])),
             _slope(light[:, 0] - light[:, 1], dark[:, 0] - dark[:, 1]),
             _slope(light[:, 2] - light[:, 1], dark[:, 2] - dark[:, 1]))
@@ -55,36 +56,30 @@ def curve_of(low: np.ndarray, high: np.ndarray) -> tuple[float, float, float]:
 
 def noise_of(low: np.ndarray, high: np.ndarray) -> list[float]:
     """Levels of luma at the three scales, then of red less green; NaN of too few dark, flat blocks."""
-    dark, spread = low.astype(np.float32), _blocks(cv2.GaussianBlur(high.astype(np.float32).mean(2), (0, 0), 2)).std((1, 2))
-    level = _blocks(dark.mean(2)).mean((1, 2))
+    dark, smooth = low.astype(np.float32), cv2.GaussianBlur(high.astype(np.float32).mean(2), (0, 0), 2)
+    spread, level = blocks(smooth, NOISE_BLOCK).std((1, 2)), blocks(dark, NOISE_BLOCK).mean((1, 2, 3))
     counts = (level > NOISE_LEVELS[0]) & (level < NOISE_LEVELS[1])
     if counts.sum() < FEWEST:
         return [float("nan")] * 2 * len(SCALES)
     flat = counts & (spread <= np.quantile(spread[counts], FLATTEST))
     found = []
     for plane in (dark.mean(2), dark[..., 0] - dark[..., 1]):
-        pixels = _blocks(plane)[flat]
+        pixels = blocks(plane, NOISE_BLOCK)[flat]
         for scale in SCALES:
             side = NOISE_BLOCK // scale
             means = pixels.reshape(-1, side, scale, side, scale).mean((2, 4))
-            # twice a diagonal difference has the noise's own deviation, and neither level nor slope
+            # half of a diagonal difference has the noise's own deviation, and neither level nor slope
             rest = (means[:, ::2, ::2] - means[:, 1::2, ::2] - means[:, ::2, 1::2] + means[:, 1::2, 1::2]) / 2
             found.append(float(np.median(np.sqrt(np.square(rest).mean((1, 2))))))
     return found
 
 
-def block_means(picture: np.ndarray) -> np.ndarray:
-    """float (H, W, 3) -> means of whole blocks, float32 (H // BLOCK, W // BLOCK, 3)."""
-    height, width = (side // BLOCK for side in picture.shape[:2])
-    return cv2.resize(picture[: height * BLOCK, : width * BLOCK].astype(np.float32), (width, height),
-                      interpolation=cv2.INTER_AREA)
-
-
-def _blocks(plane: np.ndarray) -> np.ndarray:
-    """(H, W) -> its whole blocks (n, NOISE_BLOCK, NOISE_BLOCK)."""
-    rows, columns = (side // NOISE_BLOCK for side in plane.shape)
-    whole = plane[: rows * NOISE_BLOCK, : columns * NOISE_BLOCK].reshape(rows, NOISE_BLOCK, columns, NOISE_BLOCK)
-    return whole.swapaxes(1, 2).reshape(-1, NOISE_BLOCK, NOISE_BLOCK)
+def blocks(picture: np.ndarray, side: int) -> np.ndarray:
+    """(H, W, ...) -> its n whole blocks, (n, side, side, ...)."""
+    rows, columns = (length // side for length in picture.shape[:2])
+    rest = picture.shape[2:]
+    whole = picture[: rows * side, : columns * side].reshape(rows, side, columns, side, *rest)
+    return whole.swapaxes(1, 2).reshape(-1, side, side, *rest)
 
 
 def _slope(x: np.ndarray, y: np.ndarray) -> float:

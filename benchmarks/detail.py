@@ -55,7 +55,7 @@ def pictures(pair: Pair, enlarge: float) -> tuple[np.ndarray, np.ndarray | None]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.detail", 
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.detail",
                                      description="Scores by detail and working size.")
     parser.add_argument("--low", type=Path, required=True, metavar="DIR", help="dark pictures")
     parser.add_argument("--high", type=Path, metavar="DIR", help="their references")

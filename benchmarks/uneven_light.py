@@ -57,7 +57,7 @@ def shrunk(picture: np.ndarray, megapixels: float | None) -> np.ndarray:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.uneven_light", 
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.uneven_light",
                                      description="Bright and dark parts of unevenly lit photos.")
     parser.add_argument("--input", type=Path, required=True, metavar="DIR", help="photos with bright and dark parts")
     parser.add_argument("--config_path", default=SHIPPED / "config.json", metavar="FILE", help="of the weights")

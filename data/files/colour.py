@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data.files.photo import Photo, PhotoError, in_depth
+from data.files.photo import LUMINANCE, Photo, PhotoError, in_depth
 
 D65 = (0.3127, 0.3290, 1.0)
 SRGB_PRIMARIES = (0.640, 0.330, 1.0, 0.300, 0.600, 1.0, 0.150, 0.060, 1.0)  # x, y, Y of red, green and blue
@@ -173,8 +173,7 @@ def _back(pixels: np.ndarray, own: np.ndarray, space: Space) -> np.ndarray:
     """A block of the result in sRGB (h, w, 3) and the photo's own values there (h, w, channels) -> own values."""
     before = _own_linear(own, space)
     bright, dark = _linear(pixels), np.clip(before, 0, 1)
-    weights = np.array([0.2126, 0.7152, 0.0722], np.float32)
-    gain = (bright @ weights + DARKEST) / (dark @ weights + DARKEST)
+    gain = (bright @ LUMINANCE + DARKEST) / (dark @ LUMINANCE + DARKEST)
     light = bright + (before - dark) * np.minimum(gain, MOST_GAIN)[..., None]
     result = _quantise(_from_linear(light, space), own.dtype)
     unchanged = (pixels == _quantise(_encode(dark), pixels.dtype)).all(axis=2, keepdims=True)  # from what the network was given

@@ -8,10 +8,11 @@ import numpy as np
 
 from data.files.kinds import PhotoError
 
-__all__ = ["INCOMPLETE", "LUMA", "Photo", "PhotoError", "divided_by_alpha", "full_range", "in_depth", "side_by_side",
-           "to_8_bit", "upright"]
+__all__ = ["INCOMPLETE", "LUMA", "LUMINANCE", "Photo", "PhotoError", "divided_by_alpha", "full_range", "in_depth",
+           "side_by_side", "to_8_bit", "upright"]
 
 LUMA = np.array([0.299, 0.587, 0.114])   # weights of R, G and B in gray (ITU-R BT.601)
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of linear R, G and B in luminance (ITU-R BT.709)
 INCOMPLETE = "damaged: the file is incomplete, its end is missing; copy or download it again"
 
 

@@ -18,10 +18,10 @@ from data.pairs.decoding import BrokenPhotoError, PhotoFile
 from data.pairs.degradation import darken, draw_curve, final_ranges, ranges_at
 from data.pairs.errors import DataError
 from data.pairs.geometry import View, decode_for_view, draw_view, take_view
-from data.pairs.kept_colour import darkened_light, to_levels
+from data.pairs.kept_colour import darkened_light
 from data.pairs.photos import PhotoRef
 from data.pairs.randomness import stream, stream_seed
-from data.pairs.sensor_noise import add_sensor_noise, light_lost
+from data.pairs.sensor_noise import add_sensor_noise, light_lost, to_levels
 from data.pairs.uneven_light import unevenly_lit
 from exp_config.config import Config
 

@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from data.files.photo import LUMINANCE
 from data.pairs.degradation import LEVELS, CurveParameters, degradation_curve
 from data.pairs.sensor_noise import LINEAR_LIGHT, to_linear, to_srgb
 
-LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)  # shares of linear red, green, blue
 BLACK = 1e-7                      # of all light: below it there is no colour to keep
-ROUNDING = 1e-3                   # in 8-bit levels: what float32 may lose of a whole number before the floor
 
 
 def darkened_light(normal: np.ndarray, curve: CurveParameters, kept: float) -> np.ndarray:
@@ -31,8 +30,3 @@ def darkened_light(normal: np.ndarray, curve: CurveParameters, kept: float) -> n
     luminance = np.maximum(np.tensordot(LUMINANCE, light, 1), BLACK)                      # (H, W)
     darkened = to_linear(degradation_curve(to_srgb(luminance), *curve)).astype(np.float32)
     return by_channel + np.float32(kept) * (light * (darkened / luminance) - by_channel)
-
-
-def to_levels(light: np.ndarray) -> np.ndarray:
-    """Linear light in [0, 1] as the 8-bit sRGB values that the published recipe stores: floor(255 v), same shape."""
-    return np.floor(255.0 * to_srgb(light) + ROUNDING).astype(np.uint8)

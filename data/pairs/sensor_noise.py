@@ -27,6 +27,12 @@ def to_srgb(light: np.ndarray) -> np.ndarray:
     return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)
 
 
+def to_levels(light: np.ndarray) -> np.ndarray:
+    """Linear light in [0, 1] as the 8-bit sRGB values that the published recipe stores: floor(255 v), same shape."""
+    return np.floor(255.0 * to_srgb(light) + ROUNDING).astype(np.uint8)
+
+
+ROUNDING = 1e-3  # in 8-bit levels: what float32 may lose of a whole number before the floor
 LINEAR_LIGHT = to_linear(np.arange(256) / 255.0).astype(np.float32)  # of every 8-bit value
 
 

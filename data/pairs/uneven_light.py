@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 
 from data.pairs.degradation import CurveRanges, draw_curve
-from data.pairs.kept_colour import darkened_light, to_levels
-from data.pairs.sensor_noise import LINEAR_LIGHT, light_lost, noisy_file, to_srgb
+from data.pairs.kept_colour import darkened_light
+from data.pairs.sensor_noise import LINEAR_LIGHT, light_lost, noisy_file, to_levels, to_srgb
 from exp_config.config import Config
 
 KINDS = {"smooth": 0.35, "luma": 0.40, "lamps": 0.25}  # how M comes about, and how often

@@ -7,8 +7,8 @@ from PIL import Image
 
 from benchmarks.darkening import curve_of, main, noise_of
 from data.pairs.degradation import CurveParameters, darken
-from data.pairs.kept_colour import darkened_light, to_levels
-from data.pairs.sensor_noise import LINEAR_LIGHT
+from data.pairs.kept_colour import darkened_light
+from data.pairs.sensor_noise import LINEAR_LIGHT, to_levels
 
 
 @pytest.fixture(scope="module")

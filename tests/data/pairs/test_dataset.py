@@ -23,14 +23,6 @@ PLAIN = Config(height=24, width=32, geometry_rate=0.0, augment_rate=0.0)
 NOISY = Config.named("realistic_noise", height=24, width=32, augment_rate=0.5)
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory, make_photo):
-    folder = tmp_path_factory.mktemp("photos")
-    for number in range(12):
-        Image.fromarray(make_photo(40 + number, 60, number)).save(folder / f"{number}.png")
-    return [PhotoRef(f"{number}.png", folder / f"{number}.png") for number in range(12)]
-
-
 def same(one, other):
     return (torch.equal(one["low"], other["low"]) and torch.equal(one["normal"], other["normal"])
             and one["image_id"] == other["image_id"] and one["state_seed"] == other["state_seed"])

@@ -6,13 +6,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
+from data.files.photo import LUMINANCE
 from data.pairs.dataset import LowLightPairs
 from data.pairs.degradation import CurveParameters, darken, degradation_curve
-from data.pairs.kept_colour import LUMINANCE, darkened_light, to_levels
-from data.pairs.photos import PhotoRef
-from data.pairs.sensor_noise import LINEAR_LIGHT, to_linear, to_srgb
+from data.pairs.kept_colour import darkened_light
+from data.pairs.sensor_noise import LINEAR_LIGHT, to_levels, to_linear, to_srgb
 from engine.training.validation import validation_of
 from exp_config.config import Config
 
@@ -27,11 +26,9 @@ def normal(make_photo):
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory, make_photo):
-    folder = tmp_path_factory.mktemp("photos")
-    for number in range(8):
-        Image.fromarray(make_photo(40 + number, 60, number)).save(folder / f"{number}.png")
-    return [PhotoRef(f"{number}.png", folder / f"{number}.png") for number in range(8)]
+def photos(photos):
+    """Eight are enough here."""
+    return photos[:8]
 
 
 @pytest.mark.parametrize("curve", CURVES)

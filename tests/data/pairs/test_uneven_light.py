@@ -6,12 +6,10 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from data.pairs import uneven_light
 from data.pairs.dataset import LowLightPairs
 from data.pairs.degradation import final_ranges
-from data.pairs.photos import PhotoRef
 from data.pairs.randomness import stream
 from data.pairs.sensor_noise import LINEAR_LIGHT, to_srgb
 from data.pairs.uneven_light import draw_scene, lamp_share, light_colour, luma_share, scattered, smooth_share, unevenly_lit
@@ -25,14 +23,6 @@ SHARES = (smooth_share, luma_share, lamp_share)
 def normal(make_photo):
     """uint8 (3, 40, 56)."""
     return np.ascontiguousarray(make_photo(40, 56, 1).transpose(2, 0, 1))
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory, make_photo):
-    folder = tmp_path_factory.mktemp("photos")
-    for number in range(12):
-        Image.fromarray(make_photo(40 + number, 60, number)).save(folder / f"{number}.png")
-    return [PhotoRef(f"{number}.png", folder / f"{number}.png") for number in range(12)]
 
 
 def drawn(normal, name, config=CONFIG):
