@@ -158,11 +158,12 @@ class Config:
         "dark_photos": {
             "z_distribution": "zeros", "hvr_n_supervision": 2, "hvr_n_progressive": 1,
             "alpha_range": [1e-4, 0.05], "alpha_distribution": "root",
-            "k_range": [0.0, 0.3], "l_range": [0.0, 0.9], "l_distribution": "uniform", "augment_rate": 0.02,
-            "sensor_noise_rate": 1.0, "sensor_noise_where": "dark", "sensor_shot_range": [1e-5, 1e-3],
-            "sensor_read_range": [1e-7, 1e-4], "sensor_jpeg_range": [85, 98], "uneven_light_rate": 0.75,
+            "k_range": [0.0, 0.3], "l_range": [0.0, 0.93], "l_distribution": "uniform", "augment_rate": 0.02,
+            "colour_kept_range": [0.5, 1.0], "sensor_noise_rate": 1.0, "sensor_noise_where": "dark",
+            "sensor_shot_range": [2e-5, 4e-4], "sensor_read_range": [1e-8, 2e-6], "sensor_jpeg_range": [85, 98],
+            "sensor_jpeg_rate": 0.3, "uneven_light_rate": 0.5, "uneven_l_range": [0.4, 0.97], "change_weight": 8.0,
             "optimizer": "muon", "learning_rate": 6e-4, "learning_rate_min": 1e-5, "lr_cosine_cycles": 1, "ema_decay": 0.99,
-            "loss_weight": {"mae": 1.0, "sat": 1.0, "lpips": 0.1, "chroma": 1.0, "ssim": 0.5, "detail": 4.0,
+            "loss_weight": {"mae": 1.0, "sat": 1.0, "lpips": 0.15, "chroma": 2.0, "ssim": 1.0, "detail": 4.0,
                             "seams": 0.75},
         },
     }

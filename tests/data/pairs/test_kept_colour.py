@@ -70,7 +70,8 @@ def test_grays_are_the_same_whatever_is_kept_and_black_and_white_stay_in_bounds(
 
 def test_the_other_random_numbers_of_a_sample_stay_what_they_are(photos):
     """Normal photo, seeds, and which photos are unevenly lit; with the range at 0 the samples are those of before."""
-    none, some, whole = (LowLightPairs(photos, dataclasses.replace(CONFIG, colour_kept_range=bounds), True)
+    noisy = dataclasses.replace(CONFIG, sensor_shot_range=[1e-2, 1e-2])  # other noise would be seen at once
+    none, some, whole = (LowLightPairs(photos, dataclasses.replace(noisy, colour_kept_range=bounds), True)
                          for bounds in ([0.0, 0.0], [0.0, 1e-9], [1.0, 1.0]))
     changed = 0
     for epoch in range(3):
@@ -78,7 +79,8 @@ def test_the_other_random_numbers_of_a_sample_stay_what_they_are(photos):
             before, hardly, after = none[epoch, index], some[epoch, index], whole[epoch, index]
             for other in (hardly, after):
                 assert torch.equal(before["normal"], other["normal"]) and before["state_seed"] == other["state_seed"]
-            assert (before["low"].int() - hardly["low"].int()).abs().max() <= 1
+            difference = (before["low"].float() - hardly["low"].float()).abs().mean()  # by rounding, and by JPEG after it
+            assert difference < 0.6
             changed += not torch.equal(before["low"], after["low"])
     assert changed > 20
 
