@@ -2,7 +2,7 @@
 
     python -m benchmarks.darkening --low DIR --high DIR [--exp_name dark_photos] [--set colour_kept_range=[0,0] ...] [--draws 4]
 
-Medians over the pairs:
+Medians over the pairs, but for casts:
 
 curve     of means of 8x8 pixels where both pictures are neither black nor white: the exponent from the reference to the dark
           photo (slope of the logarithms of their sRGB values), and how much of the reference's colour it has (slope of log
@@ -10,6 +10,8 @@ curve     of means of 8x8 pixels where both pictures are neither black nor white
 noise     of blocks of 16x16 pixels that are dark in the photo and flat in the reference: standard deviation, in 8-bit levels,
           of luma and of red less green, of pixels and of means of 2x2 and of 4x4; white noise halves each time, that of JPEG
           does not
+cast      of whole pictures, in linear light: log red/green of the dark photo less that of the reference, and log blue/green;
+          the standard deviation of each over the pairs
 
 The settings are those of a training, without uneven light, turned photos and further degradations.
 """
@@ -52,6 +54,18 @@ def curve_of(low: np.ndarray, high: np.ndarray) -> tuple[float, float, float]:
     return (_slope(np.log(y[shown]), np.log(x[shown])),
             _slope(light[:, 0] - light[:, 1], dark[:, 0] - dark[:, 1]),
             _slope(light[:, 2] - light[:, 1], dark[:, 2] - dark[:, 1]))
+
+
+def cast_of(low: np.ndarray, high: np.ndarray) -> tuple[float, float]:
+    """Log red/green and log blue/green that the dark photo of a pair has more than its reference, RGB uint8 (H, W, 3)."""
+    dark, light = (np.log(LINEAR_LIGHT[picture].mean((0, 1)) + FAINT) for picture in (low, high))
+    more = dark - light
+    return float(more[0] - more[1]), float(more[2] - more[1])
+
+
+def measures(low: np.ndarray, high: np.ndarray) -> tuple[float, ...]:
+    """A pair's numbers in the order of the table."""
+    return (*curve_of(low, high), *cast_of(low, high), *noise_of(low, high))
 
 
 def noise_of(low: np.ndarray, high: np.ndarray) -> list[float]:
@@ -100,9 +114,10 @@ def darkened(path: Path, size: tuple[int, int], config: Config, draws: int) -> l
 
 
 def line(name: str, pairs: Sequence[tuple[float, ...]]) -> str:
-    exponent, red, blue, *noise = np.nanmedian(np.array(pairs), axis=0)
+    exponent, red, blue, _, _, *noise = np.nanmedian(np.array(pairs), axis=0)
+    cast = ", ".join(f"{value:.2f}" for value in np.std(np.array(pairs)[:, 3:5], axis=0))
     luma, colour = (", ".join(f"{value:.2f}" for value in part) for part in (noise[: len(SCALES)], noise[len(SCALES) :]))
-    return f"| {name} | {exponent:.2f} | {red:.2f} | {blue:.2f} | {luma} | {colour} |"
+    return f"| {name} | {exponent:.2f} | {red:.2f} | {blue:.2f} | {cast} | {luma} | {colour} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -118,9 +133,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     real, made = [], []
     for pair in tqdm(pair_by_name(options.low, options.high), disable=None):
         low, high = (to_8_bit(read_photo(path).pixels) for path in (pair.low, pair.high))
-        real.append((*curve_of(low, high), *noise_of(low, high)))
-        made += [(*curve_of(*both), *noise_of(*both)) for both in darkened(pair.high, high.shape[:2], config, options.draws)]
-    print("| | exponent | red/green | blue/green | noise of luma | of red-green |\n|---|---|---|---|---|---|")
+        real.append(measures(low, high))
+        made += [measures(*both) for both in darkened(pair.high, high.shape[:2], config, options.draws)]
+    print("| | exponent | red/green | blue/green | cast | noise of luma | of red-green |\n|---|---|---|---|---|---|---|")
     print(line(f"{len(real)} pairs", real))
     print(line(options.exp_name, made))
 

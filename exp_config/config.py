@@ -91,6 +91,9 @@ class Config:
     l_distribution: Literal["normal", "uniform"] = "normal"  # half-normal near the minimum (published), or uniform
     colour_kept_range: list[float] = field(default_factory=lambda: [0.0, 0.0])  # share of the photo's colour that the curve
     #                                                 leaves as it is, as less light would; 0: published, channel by channel
+    cast_gain_spread: float = 0.0                   # colour cast of dark photos: spread of the logarithm of the gains of red
+    #                                                 and blue where all light is lost; 0: published
+    cast_black_spread: float = 0.0                  # and of the error of each channel's black level, in linear light
     image_preprocessing_schedule: dict[str, Any] | None = None  # {"type": "linear"|"sigmoid", "start": {"alpha": [a, b],
     #                                                             "k": .., "l": ..}, "end": {..}}; null: constant ranges
     geometry_rate: float = 0.4                      # share of photos that are rotated (up to 45 degrees) or flipped

@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from data.pairs.augment import degrade
+from data.pairs.colour_cast import has_cast, with_cast
 from data.pairs.decoding import BrokenPhotoError, PhotoFile
 from data.pairs.degradation import darken, draw_curve, final_ranges, ranges_at
 from data.pairs.errors import DataError
@@ -140,9 +141,13 @@ class LowLightPairs(Dataset[Pair]):
     def _darkened(self, sample: _Sample, normal: np.ndarray) -> np.ndarray:
         ranges = ranges_at(self.config, sample.epoch) if self.train else final_ranges(self.config)
         kept = self._colour_kept(sample)
+        cast = stream("cast", *sample.names) if has_cast(self.config) else None
         if sample.uneven is not None:  # with its noise, which comes before the rounding to 8 bits
-            return unevenly_lit(normal, sample.uneven, stream("sensor", *sample.names), ranges, self.config, self.train, kept)
+            return unevenly_lit(normal, sample.uneven, stream("sensor", *sample.names), ranges, self.config, self.train, kept,
+                                cast)
         curve = draw_curve(sample.rng, ranges, self.config.l_distribution, self.config.alpha_distribution)
+        if cast is not None:
+            return to_levels(with_cast(darkened_light(normal, curve, kept), normal, cast, self.config))
         return to_levels(darkened_light(normal, curve, kept)) if kept else darken(normal, curve)
 
     def _colour_kept(self, sample: _Sample) -> float:

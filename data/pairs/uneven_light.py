@@ -18,6 +18,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from data.pairs.colour_cast import with_cast
 from data.pairs.degradation import CurveRanges, draw_curve
 from data.pairs.kept_colour import darkened_light
 from data.pairs.sensor_noise import LINEAR_LIGHT, light_lost, noisy_file, to_levels, to_srgb
@@ -45,14 +46,18 @@ class Scene(NamedTuple):
 
 
 def unevenly_lit(normal: np.ndarray, rng: np.random.Generator, noise_rng: np.random.Generator, ranges: CurveRanges,
-                 config: Config, noise: bool = True, kept: float = 0.0) -> np.ndarray:
+                 config: Config, noise: bool = True, kept: float = 0.0,
+                 cast: np.random.Generator | None = None) -> np.ndarray:
     """A photo under uneven light as a camera would save it, uint8 (3, H, W) sRGB in and out.
 
     `noise`: with the config's sensor noise and JPEG, drawn from `noise_rng`, at its rate. Where that grows with the light
     lost, what counts is how dark the surroundings are: a camera is set for the scene, not for the lamp in it.
-    `kept`: share of the dark parts' colour that the curve leaves as it is, in [0, 1] (data.pairs.kept_colour).
+    `kept`: share of the dark parts' colour that the curve leaves as it is, in [0, 1] (data.pairs.kept_colour). `cast`: where
+    the numbers of the sensor's colour cast come from, if it has one (data.pairs.colour_cast).
     """
     scene = draw_scene(normal, rng, ranges, config, kept)
+    if cast is not None:
+        scene = scene._replace(light=with_cast(scene.light, normal, cast, config))
     rate = config.sensor_noise_rate if noise else 0.0
     if rate > 0.0 and config.sensor_noise_where == "dark":
         rate *= light_lost(255.0 * to_srgb(scene.dark), normal)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.darkening import curve_of, main, noise_of
+from benchmarks.darkening import cast_of, curve_of, main, noise_of
 from data.pairs.degradation import CurveParameters, darken
 from data.pairs.kept_colour import darkened_light
 from data.pairs.sensor_noise import LINEAR_LIGHT, to_levels
@@ -41,6 +41,12 @@ def test_a_curve_by_channels_has_stronger_colours_and_one_of_the_luminance_has_n
     exponent, red, blue = curve_of(kept, high)
     assert exponent == pytest.approx(gamma, rel=0.1)
     assert red == pytest.approx(1.0, abs=0.04) and blue == pytest.approx(1.0, abs=0.04)
+
+
+def test_the_cast_of_a_picture_is_that_of_its_gains(high):
+    low = to_levels(LINEAR_LIGHT[high] * np.float32([0.3 * 1.2, 0.3, 0.3 / 1.3]))
+    assert cast_of(low, high) == pytest.approx([np.log(1.2), -np.log(1.3)], abs=0.02)
+    assert cast_of(high, high) == (0.0, 0.0)
 
 
 def test_nothing_but_black_says_nothing(high):
