@@ -7,11 +7,11 @@ Medians over the pairs, but for casts:
 curve     of means of 8x8 pixels where both pictures are neither black nor white: the exponent from the reference to the dark
           photo (slope of the logarithms of their sRGB values), and how much of the reference's colour it has (slope of log
           red/green, and of log blue/green, in linear light): above 1 the colours are stronger than the reference's
+cast      of whole pictures, in linear light: log red/green of the dark photo less that of the reference, and log blue/green;
+          the standard deviation of each over the pairs
 noise     of blocks of 16x16 pixels that are dark in the photo and flat in the reference: standard deviation, in 8-bit levels,
           of luma and of red less green, of pixels and of means of 2x2 and of 4x4; white noise halves each time, that of JPEG
           does not
-cast      of whole pictures, in linear light: log red/green of the dark photo less that of the reference, and log blue/green;
-          the standard deviation of each over the pairs
 
 The settings are those of a training, without uneven light, turned photos and further degradations.
 """
@@ -114,9 +114,10 @@ def darkened(path: Path, size: tuple[int, int], config: Config, draws: int) -> l
 
 
 def line(name: str, pairs: Sequence[tuple[float, ...]]) -> str:
-    exponent, red, blue, _, _, *noise = np.nanmedian(np.array(pairs), axis=0)
-    cast = ", ".join(f"{value:.2f}" for value in np.std(np.array(pairs)[:, 3:5], axis=0))
-    luma, colour = (", ".join(f"{value:.2f}" for value in part) for part in (noise[: len(SCALES)], noise[len(SCALES) :]))
+    curves, casts, noise = np.split(np.array(pairs), (3, 5), axis=1)
+    exponent, red, blue = np.nanmedian(curves, axis=0)
+    cast, luma, colour = (", ".join(f"{value:.2f}" for value in part)
+                          for part in (casts.std(axis=0), *np.split(np.nanmedian(noise, axis=0), 2)))
     return f"| {name} | {exponent:.2f} | {red:.2f} | {blue:.2f} | {cast} | {luma} | {colour} |"
 
 

@@ -146,9 +146,10 @@ class LowLightPairs(Dataset[Pair]):
             return unevenly_lit(normal, sample.uneven, stream("sensor", *sample.names), ranges, self.config, self.train, kept,
                                 cast)
         curve = draw_curve(sample.rng, ranges, self.config.l_distribution, self.config.alpha_distribution)
-        if cast is not None:
-            return to_levels(with_cast(darkened_light(normal, curve, kept), normal, cast, self.config))
-        return to_levels(darkened_light(normal, curve, kept)) if kept else darken(normal, curve)
+        if not kept and cast is None:
+            return darken(normal, curve)
+        light = darkened_light(normal, curve, kept)
+        return to_levels(light if cast is None else with_cast(light, normal, cast, self.config))
 
     def _colour_kept(self, sample: _Sample) -> float:
         """From a stream of its own: all else about a sample is the same at any range."""
