@@ -1,11 +1,11 @@
-"""Seconds and memory of a camera's photo, JPEG to JPEG: at the shipped working size, and whole.
+"""Seconds and memory of a camera's photo, JPEG to JPEG: at the shipped working size and at others.
 
-    python -m benchmarks.sizes [--megapixels 12 24] [--rounds 3] [--whole] [--folder 5] [--device cpu]
+    python -m benchmarks.sizes [--megapixels 12 24] [--rounds 3] [--working 0.25 1 2 0] [--folder 5] [--device cpu]
 
-Each round is a run of the real script on one photo, from start to end, at the default working size and, with --whole, of the
-whole photo, A B A B. A run on a folder of --folder such photos tells what each further one takes, for which nothing has to
-start. Then, in this process, what part of the time from file to file goes into the network: the rest is reading, the copy
-that the network sees, detail, size and writing. Memory is the largest resident set of a run.
+Each round is a run of the real script on one photo, from start to end, at the default working size and at each of --working
+(0: the whole photo), A B C A B C. A run on a folder of --folder such photos tells what each further one takes, for which
+nothing has to start. Then, in this process, what part of the time from file to file goes into the network: the rest is
+reading, the copy that the network sees, detail, size and writing. Memory is the largest resident set of a run.
 """
 from __future__ import annotations
 
@@ -72,17 +72,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--megapixels", type=float, nargs="+", default=[12.0, 24.0], metavar="M", help="of the photos")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each kind (default: %(default)s)")
     parser.add_argument("--folder", type=int, default=5, help="photos of the folder, 2 or more (default: %(default)s)")
-    parser.add_argument("--whole", action="store_true", help="the whole photo through the network, too: minutes on a CPU")
+    parser.add_argument("--working", type=float, nargs="+", default=[], metavar="M",
+                        help="further working sizes in megapixels; 0, the whole photo, takes minutes on a CPU")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     options = parser.parse_args(arguments)
     enhancer = load_enhancer(SHIPPED / "config.json", SHIPPED / "HVR.safetensors", options.device)
-    kinds: dict[str, list[str]] = {"default": []}
-    if options.whole:
-        kinds["whole"] = ["--max_working_megapixels", "0"]
-    print(f"medians of {options.rounds}; the default is {enhancer.settings.max_working_megapixels:g} megapixels\n")
-    columns = " | ".join(f"{kind}: s | GiB" for kind in kinds)
-    print(f"| photo | {columns} | whole / default | each further photo: s | network's share |")
-    print("|---" * (4 + 2 * len(kinds)) + "|")
+    default = f"{enhancer.settings.max_working_megapixels:g} (default)"
+    kinds: dict[str, list[str]] = {default: []}
+    kinds |= {f"{size:g}": ["--max_working_megapixels", f"{size:g}"] for size in options.working}
+    print(f"medians of {options.rounds}\n")
+    print("| photo | megapixels that the network sees | s | GiB | times the default |")
+    print("|---" * 5 + "|")
+    further = {}
     with tempfile.TemporaryDirectory() as folder:
         for megapixels in options.megapixels:
             photo = Path(folder) / f"{megapixels:g}.jpg"
@@ -92,15 +93,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 for kind, more in kinds.items():
                     runs[kind].append(one_run(photo, options.device, more))
             medians = {kind: [median(values) for values in zip(*measured, strict=True)] for kind, measured in runs.items()}
-            ratio = f"{medians['whole'][0] / medians['default'][0]:.1f}" if options.whole else ""
-            cells = " | ".join(f"{seconds:.1f} | {memory:.2f}" for seconds, memory in medians.values())
+            for kind, (seconds, memory) in medians.items():
+                ratio = seconds / medians[default][0]
+                print(f"| {megapixels:g} megapixels | {kind} | {seconds:.1f} | {memory:.2f} | {ratio:.2f} |", flush=True)
             many = Path(folder) / f"{megapixels:g}"
             many.mkdir()
             for number in range(options.folder):
                 shutil.copy(photo, many / f"{number}.jpg")
-            further = (one_run(many, options.device, [])[0] - medians["default"][0]) / (options.folder - 1)
-            share = network_share(enhancer, photo, Path(folder))
-            print(f"| {megapixels:g} megapixels | {cells} | {ratio} | {further:.1f} | {share:.0%} |", flush=True)
+            each = (one_run(many, options.device, [])[0] - medians[default][0]) / (options.folder - 1)
+            further[megapixels] = each, network_share(enhancer, photo, Path(folder))
+    print("\n| photo | each further photo of a folder: s | network's share |\n|---|---|---|")
+    for megapixels, (seconds, share) in further.items():
+        print(f"| {megapixels:g} megapixels | {seconds:.1f} | {share:.0%} |")
 
 
 if __name__ == "__main__":
