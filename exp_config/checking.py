@@ -179,8 +179,8 @@ def _check_ranges(c: Any) -> None:
          "finite weights of 0 or more, one at least above 0")
     for name, upper in (*((f"{parameter}_range", upper) for parameter, upper in CURVE_LIMITS.items()),
                         ("sensor_shot_range", 1.0), ("sensor_read_range", 1.0), ("sensor_jpeg_range", 100),
-                        ("colour_kept_range", 1.0), ("uneven_l_range", 1.0), ("uneven_gain_range", 1.0),
-                        ("uneven_glare_range", 1.0)):
+                        ("normal_mean_range", 1.0), ("colour_kept_range", 1.0), ("uneven_l_range", 1.0),
+                        ("uneven_gain_range", 1.0), ("uneven_glare_range", 1.0)):
         need(name, _is_range(getattr(c, name), upper), f"[min, max] with 0 <= min <= max <= {upper}")
     need("colour_gains", len(c.colour_gains) == 2 and min(c.colour_gains) > 0, "two numbers more than 0")
     for name, folders in c.eval_dataset.items():

@@ -83,6 +83,8 @@ class Config:
     num_workers: int = 4                            # loader processes per training process
 
     # --- darkening and augmentation (paper sec. III-D) ---
+    normal_mean_range: list[float] = field(default_factory=lambda: [0.0, 0.0])  # mean brightness to which normal photos are
+    #                                                 exposed before they are darkened, of 1; 0: published, as they are
     alpha_range: list[float] = field(default_factory=lambda: [0.0, 0.3])   # of the curve's exponent, as alpha_distribution says
     alpha_distribution: Literal["uniform", "root"] = "uniform"  # uniform (published), or its fifth root uniform: mild curves
     #                                                             as often as strong ones

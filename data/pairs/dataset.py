@@ -18,6 +18,7 @@ from data.pairs.colour_cast import has_cast, with_cast
 from data.pairs.decoding import BrokenPhotoError, PhotoFile
 from data.pairs.degradation import darken, draw_curve, final_ranges, ranges_at
 from data.pairs.errors import DataError
+from data.pairs.exposure import exposed
 from data.pairs.geometry import View, decode_for_view, draw_view, take_view
 from data.pairs.kept_colour import darkened_light
 from data.pairs.photos import PhotoRef
@@ -100,7 +101,7 @@ class LowLightPairs(Dataset[Pair]):
         for start in range(0, len(items), TOGETHER):
             samples = [self._opened(epoch, index) for epoch, index in items[start : start + TOGETHER]]
             method = "lanczos" if self.train else "bicubic"
-            normals = [take_view(sample.pixels, sample.view, self.size, method) for sample in samples]
+            normals = [self._exposed(sample, take_view(sample.pixels, sample.view, self.size, method)) for sample in samples]
             lows = [self._darkened(sample, normal) for sample, normal in zip(samples, normals, strict=True)]
             if self.train:
                 lows = [self._degraded(sample, low, normal)
@@ -137,6 +138,11 @@ class LowLightPairs(Dataset[Pair]):
             return None
         rng = stream("uneven", *names)
         return rng if rng.random() < rate else None
+
+    def _exposed(self, sample: _Sample, normal: np.ndarray) -> np.ndarray:
+        """From a stream of its own, too."""
+        least, most = self.config.normal_mean_range
+        return exposed(normal, stream("exposure", *sample.names).uniform(least, most)) if most > 0.0 else normal
 
     def _darkened(self, sample: _Sample, normal: np.ndarray) -> np.ndarray:
         ranges = ranges_at(self.config, sample.epoch) if self.train else final_ranges(self.config)

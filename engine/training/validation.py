@@ -53,13 +53,14 @@ def validation_of(config: Config, photos: LowLightPairs) -> dict[str, Any]:
 
 
 def _beyond_the_curve(config: Config) -> dict[str, Any]:
-    """Kept colour, casts and uneven light; nothing where there is none, so that earlier checkpoints, which do not know of them,
-    compare as equal."""
+    """Exposure, kept colour, casts and uneven light; nothing where there is none, so that earlier checkpoints, which do not
+    know of them, compare as equal."""
     names = ("uneven_light_rate", "uneven_l_range", "uneven_gain_range", "uneven_colour_spread", "uneven_glare_range")
     uneven = {name: getattr(config, name) for name in names} if config.uneven_light_rate > 0.0 else {}
     kept = {"colour_kept_range": config.colour_kept_range} if max(config.colour_kept_range) > 0.0 else {}
     cast = {name: getattr(config, name) for name in ("cast_gain_spread", "cast_black_spread")} if has_cast(config) else {}
-    return uneven | kept | cast
+    exposure = {"normal_mean_range": config.normal_mean_range} if max(config.normal_mean_range) > 0.0 else {}
+    return uneven | kept | cast | exposure
 
 
 @torch.no_grad()
