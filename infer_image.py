@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     if args.export_onnx and place().rank == 0:
         from engine.enhancing.export import export_onnx
 
-        export_onnx(enhancer.model, args.export_onnx, **enhancer.settings.steps)
+        export_onnx(enhancer.model, args.export_onnx, **enhancer.settings.steps, average=enhancer.settings.average)
         print(f"written: {args.export_onnx}")
     if args.benchmark or args.target_path:
         from engine.scoring.command import score

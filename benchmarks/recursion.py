@@ -29,7 +29,7 @@ from exp_config import PROJECT_ROOT
 from metrics.psnr import psnr
 from metrics.ssim import ssim
 from models import HVR, State, load_pretrained
-from models.hvr import pad_to_multiple
+from models.hvr import MeanPicture, pad_to_multiple
 
 WINDOW = 8
 SHIPPED = PROJECT_ROOT / "checkpoint" / "zeros"
@@ -63,12 +63,13 @@ def progress(model: HVR, dark: np.ndarray, supervision_steps: int) -> list[tuple
 
 @torch.no_grad()
 def per_supervision_step(model: HVR, dark: np.ndarray, supervision_steps: int, seed: int) -> list[np.ndarray]:
-    """The picture after each supervision step, from the latents of `seed`."""
+    """The result of each number of supervision steps, from the latents of `seed`: means where the model has them."""
     x = to_input(model, dark)
-    state, pictures = model.initial_state(x, seeds=seed), []
+    state, pictures, mean = model.initial_state(x, seeds=seed), [], MeanPicture(model)
     for _ in range(supervision_steps):
         state, output = model.sample(x, state, N=1)
-        pictures.append(to_picture(model, output))
+        mean.add(output)
+        pictures.append(to_picture(model, mean.mean() if model.inference_average else output))
     return pictures
 
 

@@ -63,6 +63,8 @@ class Config:
     hvr_n_sup_factor: float = 1.0                   # sampling runs max(int(factor * N), 1) supervision steps
     z_distribution: Literal["normal", "zeros"] = "normal"  # initial latents: normal(0, 1) cut to [-1, 1], or zeros
     inference_border: int = 0                       # mirrored pixels around a photo to be enhanced, cut off again
+    inference_average: bool = False                 # a result is the mean of the pictures after all supervision steps, the k-th
+    #                                                 with weight k; false: published, the last one
     inference_detail: float = 0.0                   # how much of a photo's own fine structure its result has, 0 to 1
     inference_megapixels: float = 0.0               # larger photos are shown to the network as copies of so many; 0: whole
     normalize_one_to_one: bool = True               # images in [-1, 1] (tanh head); false: [0, 1] (sigmoid head)
@@ -90,7 +92,8 @@ class Config:
     #                                                             as often as strong ones
     k_range: list[float] = field(default_factory=lambda: [0.0, 0.4])       # black offset, half-normal near the minimum
     l_range: list[float] = field(default_factory=lambda: [0.0, 0.95])      # loss of light, as l_distribution says
-    l_distribution: Literal["normal", "uniform"] = "normal"  # half-normal near the minimum (published), or uniform
+    l_distribution: Literal["normal", "uniform", "stops"] = "normal"  # half-normal near the minimum (published), uniform, or
+    #                                                 uniform in stops: as many photos for each halving of the light
     colour_kept_range: list[float] = field(default_factory=lambda: [0.0, 0.0])  # share of the photo's colour that the curve
     #                                                 leaves as it is, as less light would; 0: published, channel by channel
     cast_gain_spread: float = 0.0                   # colour cast of dark photos: spread of the logarithm of the gains of red

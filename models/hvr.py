@@ -41,6 +41,11 @@ def step_sequence(T: int, C: int, N: int) -> str:
     return "LH"
 
 
+def supervision_length(T: int, C: int, N: int) -> int:
+    """How many of `step_sequence` are one supervision step."""
+    return len(step_sequence(T, C, N)) // (N if T and C and N else 1)
+
+
 class PixelLayer(nn.Module):
     """1x1 convolution: image to embedding, or latents to image."""
 
@@ -50,6 +55,38 @@ class PixelLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.embedding(x)
+
+
+class MeanPicture:
+    """Sees the states of a run of the recursion: the mean of its pictures after the supervision steps, the k-th with weight k.
+
+    Later pictures are finer, each errs elsewhere, and the mean has less of every one's error (weights as in Shamir and Zhang,
+    ICML 2013, for the iterates of a descent); a further step changes it the less the more there were. model: of the pictures.
+    length: of a supervision step, in L and H steps. on_step: who sees the states, too.
+    """
+
+    def __init__(self, model: HVR, length: int = 0, on_step: OnStep = None) -> None:
+        self.model, self.length, self.and_then = model, length, seeing_states(on_step)
+        self.taken, self.pictures = 0, 0
+        self.sum: Tensor | None = None                                            # (B, 3, H, W), in the model's range
+
+    def __call__(self, kind: str, latents: tuple[Tensor, Tensor]) -> None:
+        self.taken += 1
+        if self.taken % self.length == 0:
+            zH, _ = latents
+            with torch.autocast(zH.device.type, enabled=False):
+                self.add(self.model.head(zH.float()))
+        if self.and_then is not None:
+            self.and_then(kind, latents)
+
+    def add(self, picture: Tensor) -> None:
+        self.pictures += 1
+        self.sum = picture if self.sum is None else self.sum.add_(picture, alpha=self.pictures)
+
+    def mean(self) -> Tensor:
+        """(B, 3, H, W) in the model's range."""
+        assert self.sum is not None
+        return self.sum / (self.pictures * (self.pictures + 1) / 2)
 
 
 class Recursion:
@@ -85,12 +122,14 @@ class HVR(nn.Module):
     def __init__(self, *, z_dims: int = 24, embed_dims: int = 24, unet_init_features: int = 24, unet_num_groups: int = 2,
                  swin_depths: list[int] | None = None, swin_num_heads: list[int] | None = None, swin_window_size: int = 8,
                  swin_mlp_ratio: float = 2.0, T: int = 2, C: int = 2, N: int = 2, z_distribution: str = "normal",
-                 inference_border: int = 0, inference_detail: float = 0.0, normalize_one_to_one: bool = True) -> None:
+                 inference_border: int = 0, inference_detail: float = 0.0, inference_average: bool = False,
+                 normalize_one_to_one: bool = True) -> None:
         super().__init__()
         self.z_dims, self.T, self.C, self.N = z_dims, T, C, N
         self.z_distribution, self.normalize_one_to_one = z_distribution, normalize_one_to_one
         # For engine.enhancing.enhancement; nothing here uses them.
         self.inference_border, self.inference_detail = inference_border, inference_detail
+        self.inference_average = inference_average
         self.size_multiple = math.lcm(4, swin_window_size)  # two poolings in L, whole windows in H
         self.embed_layer = PixelLayer(3, embed_dims)
         self.L_net_model = LightUNetPP(embed_dims + z_dims, z_dims, unet_init_features, unet_num_groups)
@@ -107,6 +146,7 @@ class HVR(nn.Module):
             swin_window_size=config.swin_window_size, swin_mlp_ratio=config.swin_mlp_ratio, T=config.hvr_t, C=config.hvr_c,
             N=config.hvr_n_supervision, z_distribution=config.z_distribution,
             inference_border=config.inference_border, inference_detail=config.inference_detail,
+            inference_average=config.inference_average,
             normalize_one_to_one=config.normalize_one_to_one)
 
     @torch.no_grad()
@@ -190,19 +230,21 @@ class HVR(nn.Module):
     @torch.no_grad()
     def sample(self, x: Tensor, state: State | None = None, *, T: int | None = None, C: int | None = None,
                N: int | None = None, seeds: int | Tensor = 0, generator: torch.Generator | None = None,
-               on_step: OnStep = None) -> tuple[State, Tensor]:
+               average: bool = False, on_step: OnStep = None) -> tuple[State, Tensor]:
         """Enhance x (B, 3, H, W) in the model's range, any H and W: -> (state, output (B, 3, H, W)), without gradients.
 
         T, C, N override the model's numbers of steps. `state` continues from given latents; otherwise they are drawn
-        from `seeds` or `generator` (see `initial_state`).
+        from `seeds` or `generator` (see `initial_state`). average: the output is the `MeanPicture` of all supervision
+        steps, not the picture of the last one.
         """
-        steps = step_sequence(*(own if given is None else given for own, given in
-                                ((self.T, T), (self.C, C), (self.N, N))))
+        T, C, N = (own if given is None else given for own, given in ((self.T, T), (self.C, C), (self.N, N)))
+        steps = step_sequence(T, C, N)
         padded = pad_to_multiple(x, self.size_multiple)
         given = self._draw(x, seeds, generator) if state is None else iter(state)
         latents = (pad_to_multiple(z, self.size_multiple) for z in given)  # one at a time
-        after, output = recursion(self, padded).enhance(latents, steps, seeing_states(on_step))
-        return self._crop(x, State(*after), output)
+        mean = MeanPicture(self, supervision_length(T, C, N), on_step) if average else None
+        after, output = recursion(self, padded).enhance(latents, steps, mean or seeing_states(on_step))
+        return self._crop(x, State(*after), mean.mean() if mean else output)
 
     # --- what it is made of, in plain numbers ---
 
@@ -235,8 +277,8 @@ class HVR(nn.Module):
 
 
 def seeing_states(on_step: OnStep) -> Callable[[str, tuple[Tensor, Tensor]], None] | None:
-    """`on_step` for a recursion that knows zH and zL as a pair."""
-    return None if on_step is None else lambda kind, latents: on_step(kind, State(*latents))
+    """`on_step` for a recursion that knows zH and zL as a pair, which its next step may write over."""
+    return None if on_step is None else lambda kind, latents: on_step(kind, State(*(z.clone() for z in latents)))
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:

@@ -43,8 +43,8 @@ class EnhancementError(RuntimeError):
 
 def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0, T: int | None = None,
             C: int | None = None, N: int | None = None, border: int | None = None, precision: str = "auto",
-            detail: float | None = None, max_working_megapixels: float = 0.0, brightness: float = 0.0,
-            saturation: float = 1.0, on_step: OnStep | None = None) -> Picture:
+            average: bool | None = None, detail: float | None = None, max_working_megapixels: float = 0.0,
+            brightness: float = 0.0, saturation: float = 1.0, on_step: OnStep | None = None) -> Picture:
     """Enhance a dark picture, on the device of `model`; the result has the kind, type, shape and range of `image`.
 
     image: numpy (H, W, 3) RGB, uint8, uint16 (full range) or float in [0, 1]; or a float tensor (B, 3, H, W) in [0, 1].
@@ -54,19 +54,22 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
     border: mirrored pixels around the picture while it is computed (see `add_border`), 0 or more; None: the model's.
     precision: "fp32", "bf16", "fp16", or "auto": bf16 for 8-bit pictures on a GPU that has it, fp32 otherwise. On a CPU
         16 bits are used where they gain something (see engine.device), else fp32.
+    average: the mean of the pictures after all supervision steps, the k-th with weight k (see models.hvr.MeanPicture), and
+        not the last one; None: the model's.
     detail: how much of the picture's own fine structure the result has instead of the network's (see engine.enhancing.detail),
         0 to 1; None: the model's.
     max_working_megapixels: a larger picture is shown to the network as a copy of so many; the result has the picture's size
         all the same, and its sharpness by `detail`. 0: the whole picture.
     brightness: in stops around the network's own choice; saturation: times the network's (see engine.enhancing.tone).
-    on_step: called after each step of the recursion with "L" or "H" and the state, which the next step changes; what it
-        raises ends the enhancement. Where memory runs out, the steps begin again on another device.
+    on_step: called after each step of the recursion with "L" or "H" and the state; what it raises ends
+        the enhancement. Where memory runs out, the steps begin again on another device.
 
     Raises ImageError naming what was found and expected, EnhancementError when the network fails on this picture,
     DeviceError for an unknown precision.
     """
     border = model.inference_border if border is None else border
     detail = model.inference_detail if detail is None else detail
+    average = model.inference_average if average is None else average
     _check_settings(strength=strength, border=border, detail=detail, max_working_megapixels=max_working_megapixels,
                     brightness=brightness, saturation=saturation)
     device = next(model.parameters()).device
@@ -74,7 +77,8 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
     check_picture(image)
     x = shrunk(image, working_size(*size_of(image), max_working_megapixels), device)          # (B, 3, h, w)
     x = add_border(model.to_model_range(x), border)
-    output = cut_border(_sample(model, x, dtype, seed, {"T": T, "C": C, "N": N, "on_step": on_step}), border)
+    steps = {"T": T, "C": C, "N": N, "average": average, "on_step": on_step}
+    output = cut_border(_sample(model, x, dtype, seed, steps), border)
     del x  # large photos: nothing stays in memory that is not needed
     return finished(image, model.to_unit_range(output).clamp_(0, 1), strength=strength, detail=detail, brightness=brightness,
                     saturation=saturation)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models import HVR, State
-from models.hvr import step_sequence
+from models.hvr import MeanPicture, step_sequence, supervision_length
 from models.swin2sr import WindowAttention
 
 INPUTS, OUTPUTS = ("image", "zH", "zL"), ("enhanced", "zH_out", "zL_out")
@@ -60,9 +60,9 @@ class TracedAttention:
 class Enhancer(nn.Module):
     """image (B, 3, H, W) in [0, 1], zH, zL (B, D, H, W) -> enhanced image in [0, 1], zH, zL."""
 
-    def __init__(self, model: HVR, steps: str) -> None:
+    def __init__(self, model: HVR, steps: list[str], average: bool) -> None:
         super().__init__()
-        self.model, self.steps = model, steps
+        self.model, self.steps, self.average = model, steps, average
         for module in model.modules():
             if isinstance(module, WindowAttention):
                 setattr(module, "_attend", TracedAttention(module))  # noqa: B010
@@ -73,14 +73,18 @@ class Enhancer(nn.Module):
         for dim, side in ((2, H), (3, W)):
             at = reflected(side, self.model.size_multiple)
             x, zH, zL = (t.index_select(dim, at) for t in (x, zH, zL))
-        zH, zL = self.model.recurse(x, State(zH, zL), self.steps)
-        out = self.model.to_unit_range(self.model.head(zH))
+        mean = MeanPicture(self.model)
+        for steps in self.steps:
+            zH, zL = self.model.recurse(x, State(zH, zL), steps)
+            mean.add(self.model.head(zH))
+        out = self.model.to_unit_range(mean.mean() if self.average else self.model.head(zH))
         out, zH, zL = (crop(crop(t, 2, H), 3, W) for t in (out, zH, zL))
         return out, zH, zL
 
 
-def export_onnx(model: HVR, path: str | Path, *, T: int | None = None, C: int | None = None, N: int | None = None) -> None:
-    """Write `model` with fixed T, C, N (default: its own) to `path`, one file with its weights.
+def export_onnx(model: HVR, path: str | Path, *, T: int | None = None, C: int | None = None, N: int | None = None,
+                average: bool | None = None) -> None:
+    """Write `model` with fixed T, C, N and `average` (default: its own; see `HVR.sample`) to `path`, one file with its weights.
 
     Inputs: image (batch, 3, height, width) float32 in [0, 1]; zH, zL (batch, D, height, width): zeros, or
     `model.initial_state(image, seeds)` for what inference here starts from. Outputs: enhanced in [0, 1], zH_out, zL_out.
@@ -97,14 +101,18 @@ def export_onnx(model: HVR, path: str | Path, *, T: int | None = None, C: int | 
             raise IsADirectoryError("it is a folder")
     except OSError as error:
         raise ExportError(f"cannot write {path}: {error}; give the name of a file") from error
-    steps = step_sequence(*(own if given is None else given for own, given in ((model.T, T), (model.C, C), (model.N, N))))
+    T, C, N = (own if given is None else given for own, given in ((model.T, T), (model.C, C), (model.N, N)))
+    steps, length = step_sequence(T, C, N), supervision_length(T, C, N)
+    one_by_one = [steps[start: start + length] for start in range(0, len(steps), length)]
+    average = model.inference_average if average is None else average
     plain = copy.deepcopy(model).to("cpu", torch.float32).eval().requires_grad_(False)
     batch, height, width = 2, 5 * plain.size_multiple, 7 * plain.size_multiple
     latent = torch.zeros(batch, model.z_dims, height, width)
     sizes = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height", min=smallest_side(plain)),
              3: torch.export.Dim("width", min=smallest_side(plain))}
     inputs = (torch.zeros(batch, 3, height, width), latent, latent.clone())
-    traced = torch.export.export(Enhancer(plain, steps).eval(), inputs, dynamic_shapes=(sizes, sizes, sizes), strict=False,
+    network = Enhancer(plain, one_by_one, average).eval()
+    traced = torch.export.export(network, inputs, dynamic_shapes=(sizes, sizes, sizes), strict=False,
                                  prefer_deferred_runtime_asserts_over_guards=True)
     program = torch.onnx.export(traced, (), dynamo=True, input_names=list(INPUTS), output_names=list(OUTPUTS), verbose=False)
     assert program is not None

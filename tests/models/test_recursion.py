@@ -64,6 +64,25 @@ def test_state_continues_where_it_stopped(model):
     torch.testing.assert_close(continued, whole, atol=1e-5, rtol=0)
 
 
+def test_the_mean_of_the_pictures_after_all_supervision_steps(model):
+    x = torch.rand(2, 3, 17, 24) * 2 - 1
+    pictures = [model.sample(x, N=n, seeds=3)[1] for n in (1, 2, 3)]
+    state, mean = model.sample(x, N=3, seeds=3, average=True)
+    torch.testing.assert_close(mean, (pictures[0] + 2 * pictures[1] + 3 * pictures[2]) / 6, atol=1e-5, rtol=0)
+    assert (mean - pictures[2]).abs().max() > 1e-3 and all(map(torch.equal, state, model.sample(x, N=3, seeds=3)[0]))
+    torch.testing.assert_close(model.sample(x, N=1, seeds=3, average=True)[1], pictures[0], atol=1e-5, rtol=0)
+    seen = []
+    model.sample(x, N=3, average=True, on_step=lambda kind, state: seen.append(kind))
+    assert "".join(seen) == step_sequence(model.T, model.C, 3)                    # who watches sees all steps all the same
+
+
+@pytest.mark.parametrize("T, C, N", [(0, 2, 0), (2, 0, 0), (2, 2, 0), (0, 3, 4), (1, 0, 2)])
+def test_the_mean_of_a_single_supervision_step_is_its_picture(model, T, C, N):
+    x = torch.rand(1, 3, 8, 16) * 2 - 1
+    torch.testing.assert_close(model.sample(x, T=T, C=C, N=N, average=True)[1], model.sample(x, T=T, C=C, N=N)[1],
+                               atol=1e-5, rtol=0)
+
+
 def test_on_step_sees_every_state(model):
     seen = []
     model.sample(torch.zeros(1, 3, 8, 8), T=1, C=2, N=1, on_step=lambda kind, state: seen.append((kind, type(state))))

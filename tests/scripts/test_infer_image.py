@@ -114,7 +114,8 @@ def test_single_file_with_every_option_of_the_result(run, folder, tmp_path, mode
         (("--strength", "0.5"), {"strength": 0.5}), (("--seed", "9"), {"seed": 9}), (("--hvr_t", "2"), {"T": 2}),
         (("--hvr_c", "3"), {"C": 3}), (("--hvr_n_supervision", "1"), {"N": 1}), (("--hvr_n_sup_factor", "1.9"), {"N": 3}),
         (("--hvr_n_supervision", "0"), {"N": 1}), (("--precision", "bf16"), {"precision": "bf16"}),
-        (("--border", "8"), {"border": 8}), (("--brightness", "-0.5"), {"brightness": -0.5}),
+        (("--average",), {"average": True}), (("--border", "8"), {"border": 8}),
+        (("--brightness", "-0.5"), {"brightness": -0.5}),
         (("--saturation", "1.4"), {"saturation": 1.4}), (("--detail", "0.7"), {"detail": 0.7}),
         (("--detail", "1", "--max_working_megapixels", "0.0002"), {"detail": 1, "max_working_megapixels": 0.0002}),
     ):
@@ -243,9 +244,10 @@ def test_export_gets_the_numbers_of_steps(run, tmp_path, monkeypatch):
     calls = []
     export = types.SimpleNamespace(export_onnx=lambda model, path, **steps: calls.append((path, steps)))
     monkeypatch.setitem(sys.modules, "engine.enhancing.export", export)
-    status, said, _ = run("--export_onnx", tmp_path / "net.onnx", "--hvr_c", "2", "--hvr_n_sup_factor", "0.5")
+    status, said, _ = run("--export_onnx", tmp_path / "net.onnx", "--hvr_c", "2", "--hvr_n_sup_factor", "0.5",
+                          "--average")
     assert status == 0 and "net.onnx" in said
-    assert calls == [(tmp_path / "net.onnx", {"T": 1, "C": 2, "N": 1})]
+    assert calls == [(tmp_path / "net.onnx", {"T": 1, "C": 2, "N": 1, "average": True})]
 
 
 def test_the_env_file_is_read(run, folder, tmp_path, monkeypatch):
@@ -298,7 +300,7 @@ def test_help_is_quick_and_needs_no_torch():
     assert "torch" not in done.stderr and "numpy" not in done.stderr
     for option in ("--config_path", "--weights_path", "--input_path", "--output_dir", "--device", "--check_gpu_mem",
                    "--hvr_t", "--hvr_c", "--hvr_n_supervision", "--hvr_n_sup_factor", "--z_distribution", "--border",
-                   "--detail", "--max_working_megapixels", "--brightness", "--saturation"):
+                   "--average", "--detail", "--max_working_megapixels", "--brightness", "--saturation"):
         assert option in done.stdout
 
 

@@ -106,8 +106,7 @@ class Recursion:
         for kind in steps:
             self.step(kind)
             if on_step is not None:
-                zH, zL = self.latents()
-                on_step(kind, (zH.clone(), zL.clone()))
+                on_step(kind, self.latents())
 
     def latents(self) -> Latents:
         """zH and zL as (B, D, H, W): views, which the next step changes."""

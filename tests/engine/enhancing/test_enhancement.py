@@ -115,6 +115,17 @@ def test_detail_is_the_models_unless_given(model, photo, monkeypatch):
     np.testing.assert_array_equal(enhance(model, photo, detail=0), bare)
 
 
+def test_the_mean_of_the_steps_is_the_models_unless_given(model, photo, monkeypatch):
+    last, mean = enhance(model, photo), enhance(model, photo, average=True)
+    x = model.to_model_range(torch.from_numpy(photo.astype(np.float32) / 255).permute(2, 0, 1)[None])
+    wanted = model.to_unit_range(model.sample(x, average=True)[1])[0].permute(1, 2, 0).clamp(0, 1).numpy()
+    assert (last != mean).any() and np.abs(mean / 255 - wanted).max() < 0.6 / 255
+    assert HVR.from_config(Config(inference_average=True)).inference_average
+    monkeypatch.setattr(model, "inference_average", True)
+    np.testing.assert_array_equal(enhance(model, photo), mean)
+    np.testing.assert_array_equal(enhance(model, photo, average=False), last)
+
+
 def test_gradients_of_16_bits_stay_smooth_through_everything(model, monkeypatch):
     monkeypatch.setattr(HVR, "sample", lambda self, x, **_: (None, ((x + 1) / 2) ** 0.5 * 2 - 1))
     ramp = np.linspace(12000, 16000, 900).astype(np.uint16)                # 4 values a pixel; 8 bits have steps of 257

@@ -1,6 +1,7 @@
 """The ONNX file is the same function under onnxruntime, at any size and batch."""
 from __future__ import annotations
 
+import copy
 import re
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.enhancing.export import ExportError, export_onnx, reflected, smallest_side
+from engine.enhancing.export import Enhancer, ExportError, export_onnx, reflected, smallest_side
 from engine.program import quick_imports
 from exp_config import Config
 from models import HVR
@@ -52,6 +53,17 @@ def test_equal_to_torch(model, session, batch, height, width):
     (zH, zL), out = model.sample(model.to_model_range(image), state, T=1, C=1, N=1)
     for a, b in zip(found, (model.to_unit_range(out), zH, zL), strict=True):
         torch.testing.assert_close(torch.from_numpy(a), b, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_the_mean_of_the_steps_is_in_it(model, average):
+    image = torch.rand(2, 3, 24, 17)
+    state = model.initial_state(image)
+    with torch.no_grad():
+        found = Enhancer(copy.deepcopy(model), ["LH", "LH", "LH"], average)(image, *state)
+    (zH, zL), out = model.sample(model.to_model_range(image), state, T=1, C=1, N=3, average=average)
+    for a, b in zip(found, (model.to_unit_range(out), zH, zL), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=0)
 
 
 def test_example_of_the_readme(exported, monkeypatch):
