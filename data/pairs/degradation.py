@@ -19,6 +19,7 @@ from exp_config.config import Config
 SIGMOID_STEEPNESS = 6.0
 SIGMOID_CENTRE = 0.5
 STANDARD_NORMAL = NormalDist()
+LEAST_LIGHT = 1 / 255
 LEVELS = np.arange(256) / 255.0
 
 
@@ -86,12 +87,13 @@ def draw_curve(rng: np.random.Generator, ranges: CurveRanges, l_distribution: st
     """Random parameters: alpha uniform on the 3-decimal grid, k and l normal(0, width / 4) cut to their ranges.
 
     l_distribution "uniform": l uniform over its range, to 3 decimals. Photos taken in the dark have lost most of their
-    light (l of 0.7 to 0.9 fits them), which the normal distribution hardly ever draws.
+    light (l of 0.7 to 0.9 fits them), which the normal distribution hardly ever draws. "stops": the logarithm of 1 - l uniform,
+    so that there are as many photos with an eighth as with half of the light, and not a sixth as many.
     alpha_distribution "root": the fifth root of alpha, which is 1 - 1/gamma, uniform. Of the uniform alphas in [0, 0.05) nine
     in ten bend the curve by a gamma above 1.5, and a network that sees no other photos makes well exposed ones too bright.
     """
     draw_alpha = _uniform_root if alpha_distribution == "root" else _grid_uniform
-    draw_l = _rounded_uniform if l_distribution == "uniform" else _cut_normal
+    draw_l = {"normal": _cut_normal, "uniform": _rounded_uniform, "stops": _uniform_stops}[l_distribution]
     return CurveParameters(
         alpha=draw_alpha(rng, *ranges.alpha), k=_cut_normal(rng, *ranges.k), l=draw_l(rng, *ranges.l))
 
@@ -123,6 +125,12 @@ def _uniform_root(rng: np.random.Generator, low: float, high: float) -> float:
 def _rounded_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     """Uniform over [low, high], rounded to 3 decimals."""
     return min(max(round(low + rng.random() * (high - low), 3), low), high)
+
+
+def _uniform_stops(rng: np.random.Generator, low: float, high: float) -> float:
+    """l in [low, high], log(1 - l) uniform, rounded to 3 decimals; of light there is at least `LEAST_LIGHT`."""
+    most, least = (math.log(max(1.0 - bound, LEAST_LIGHT)) for bound in (low, high))
+    return min(max(round(1.0 - math.exp(most + rng.random() * (least - most)), 3), low), high)
 
 
 def _cut_normal(rng: np.random.Generator, low: float, high: float) -> float:

@@ -139,6 +139,7 @@ def test_the_distributions_of_curves_reach_the_pairs(photos):
 
     assert light_kept() == pytest.approx(0.81, abs=0.05)
     assert light_kept(l_distribution="uniform") == pytest.approx(0.525, abs=0.08)
+    assert light_kept(l_distribution="stops") == pytest.approx(0.32, abs=0.08)     # (1 - 1/20) / ln 20
     curved = {"alpha_range": [0.0, 0.05], "l_range": [0.0, 0.0]}
     assert light_kept(**curved, alpha_distribution="root") > light_kept(**curved) + 0.1
 

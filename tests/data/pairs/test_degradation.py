@@ -80,6 +80,17 @@ def test_uniform_loss_of_light():
     assert [curve[:2] for curve in drawn[:100]] == [curve[:2] for curve in published]  # the other numbers stay
 
 
+def test_loss_of_light_uniform_in_stops():
+    ranges = CurveRanges((0.0, 0.05), (0.0, 0.3), (0.2, 0.95))
+    drawn = [draw_curve(stream("test", n), ranges, "stops") for n in range(2_000)]
+    assert all(0.2 <= curve.l <= 0.95 and round(curve.l, 3) == curve.l for curve in drawn)
+    stops = -np.log2([1.0 - curve.l for curve in drawn])
+    least, most = -np.log2([0.8, 0.05])
+    counts = np.histogram(stops, 4, (least, most))[0]
+    assert counts.min() > 430 and counts.max() < 570                              # a quarter in each quarter of the stops
+    assert 0.99 < max(draw_curve(stream("test", n), ranges._replace(l=(0.0, 1.0)), "stops").l for n in range(200)) < 1
+
+
 def test_uniform_root_of_alpha():
     ranges = CurveRanges((0.0, 0.05), (0.0, 0.4), (0.0, 0.9))
     drawn = [draw_curve(stream("test", n), ranges, "uniform", "root") for n in range(2_000)]
