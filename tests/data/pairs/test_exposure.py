@@ -12,7 +12,7 @@ from data.pairs.exposure import exposed
 from engine.training.validation import validation_of
 from exp_config import Config, ConfigError
 
-PLAIN = Config.named("dark_photos", uneven_light_rate=0.5, height=24, width=32)
+PLAIN = Config.named("dark_photos", normal_mean_range=[0.0, 0.0], height=24, width=32)
 EXPOSED = dataclasses.replace(PLAIN, normal_mean_range=[0.42, 0.54])
 
 
