@@ -22,6 +22,7 @@ EPSILON = 1e-7         # added to the variance of a window: flat ones are not di
 # Noise as it would show in the result, in luma and in colours: the photo's detail up to the first, none from the second on.
 # Grain that has colours is seen, and disliked, sooner than grain that has none.
 FAINT, LOUD = (4 / 255, 2 / 255), (7 / 255, 4 / 255)
+CLIPPED = (251 / 255, 254 / 255)  # mean luma of a window: up to the first the photo has all its detail, from the second on none
 BLACK = 1e-3           # added to the luma that the network's is compared with
 
 
@@ -66,7 +67,8 @@ def share_of_photo(mean_dark: Tensor, mean_bright: Tensor, noise: Tensor) -> Ten
     brightened as the surroundings are, is faint, 0 where it is loud, a smooth step between."""
     shown = noise.view(-1, 1, 1, 1) * luma_of(mean_bright) / (luma_of(mean_dark) + BLACK)
     faint, loud = (shown.new_tensor(levels).view(1, 2, 1, 1) for levels in (FAINT, LOUD))
-    step = ((loud - shown) / (loud - faint)).clamp_(0, 1)
+    whole, gone = CLIPPED
+    step = ((loud - shown) / (loud - faint)).clamp_(0, 1) * ((gone - luma_of(mean_dark)) / (gone - whole)).clamp_(0, 1)
     return step * step * (3 - 2 * step)
 
 

@@ -88,6 +88,18 @@ def test_the_share_falls_where_noise_would_show():
     assert float(two[0].mean()) == 1 and float(two[1].mean()) == 0
 
 
+def test_what_is_clipped_has_no_detail_to_give():
+    shares = []
+    for level in (200, 251, 252.5, 254, 255):
+        light = torch.full((1, 3, 4, 5), level / 255)
+        shares.append(float(share_of_photo(light, 0.9 * light, torch.tensor([0.3 / 255])).mean()))
+    assert shares[:2] == [1, 1] and 0.4 < shares[2] < 0.6 and shares[3:] == [0, 0]
+    photo = torch.ones(1, 3, 64, 64)                                              # white, where the network saw something
+    picture = 0.85 + 0.02 * torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    detail = fit_detail(resized(photo, map_size(64, 64)), picture, torch.tensor([0.3 / 255]))
+    assert torch.equal(detail.apply(picture, photo, (64, 64), 0, 1.0), picture)
+
+
 @pytest.mark.parametrize(("share", "luma_kept", "colour_kept"), [((1.0, 0.0), True, False), ((0.0, 1.0), False, True),
                                                                 ((1.0, 1.0), True, True)])
 def test_light_and_colours_come_from_the_photo_by_shares_of_their_own(share, luma_kept, colour_kept):
