@@ -164,7 +164,7 @@ def test_links_and_pictures_are_there(document):
 def test_every_option_of_inference_is_described(script, documents):
     options = {option for action in script.build_parser()._actions for option in action.option_strings}
     described = {option for document in documents
-                 for option in re.findall(r"^\| `(--\w+)", TEXTS[f"docs/{document}.md"], flags=re.MULTILINE)}
+                 for option in re.findall(r"^\| `(--[\w-]+)", TEXTS[f"docs/{document}.md"], flags=re.MULTILINE)}
     assert options - {"-h", "--help"} <= described
 
 
