@@ -65,7 +65,7 @@ def progress(model: HVR, dark: np.ndarray, supervision_steps: int) -> list[tuple
 def per_supervision_step(model: HVR, dark: np.ndarray, supervision_steps: int, seed: int) -> list[np.ndarray]:
     """The result of each number of supervision steps, from the latents of `seed`: means where the model has them."""
     x = to_input(model, dark)
-    state, pictures, mean = model.initial_state(x, seeds=seed), [], MeanPicture(model)
+    state, pictures, mean = model.initial_state(x, seeds=seed), [], MeanPicture()
     for _ in range(supervision_steps):
         state, output = model.sample(x, state, N=1)
         mean.add(output)

@@ -24,6 +24,7 @@ from models.swin2sr import Swin2SRFeatures, SwinBlock
 from models.unetpp import LightUNetPP
 
 OnStep = Callable[[str, State], None] | None  # sees the kind of each step, "L" or "H", and the state after it
+WatchLatents = Callable[[str, tuple[Tensor, Tensor]], None]  # the same of zH and zL, which the next step may write over
 
 
 def step_sequence(T: int, C: int, N: int) -> str:
@@ -41,11 +42,6 @@ def step_sequence(T: int, C: int, N: int) -> str:
     return "LH"
 
 
-def supervision_length(T: int, C: int, N: int) -> int:
-    """How many of `step_sequence` are one supervision step."""
-    return len(step_sequence(T, C, N)) // (N if T and C and N else 1)
-
-
 class PixelLayer(nn.Module):
     """1x1 convolution: image to embedding, or latents to image."""
 
@@ -58,33 +54,23 @@ class PixelLayer(nn.Module):
 
 
 class MeanPicture:
-    """Sees the states of a run of the recursion: the mean of its pictures after the supervision steps, the k-th with weight k.
+    """The mean of the pictures after the supervision steps, the k-th with weight k.
 
     Later pictures are finer, each errs elsewhere, and the mean has less of every one's error (weights as in Shamir and Zhang,
-    ICML 2013, for the iterates of a descent); a further step changes it the less the more there were. model: of the pictures.
-    length: of a supervision step, in L and H steps. on_step: who sees the states, too.
+    ICML 2013, for the iterates of a descent); a further step changes it the less the more there were.
     """
 
-    def __init__(self, model: HVR, length: int = 0, on_step: OnStep = None) -> None:
-        self.model, self.length, self.and_then = model, length, seeing_states(on_step)
-        self.taken, self.pictures = 0, 0
-        self.sum: Tensor | None = None                                            # (B, 3, H, W), in the model's range
-
-    def __call__(self, kind: str, latents: tuple[Tensor, Tensor]) -> None:
-        self.taken += 1
-        if self.taken % self.length == 0:
-            zH, _ = latents
-            with torch.autocast(zH.device.type, enabled=False):
-                self.add(self.model.head(zH.float()))
-        if self.and_then is not None:
-            self.and_then(kind, latents)
+    def __init__(self) -> None:
+        self.pictures = 0
+        self.sum: Tensor | None = None
 
     def add(self, picture: Tensor) -> None:
+        """The next one, (B, 3, H, W), whose memory may be taken."""
         self.pictures += 1
         self.sum = picture if self.sum is None else self.sum.add_(picture, alpha=self.pictures)
 
     def mean(self) -> Tensor:
-        """(B, 3, H, W) in the model's range."""
+        """(B, 3, H, W)."""
         assert self.sum is not None
         return self.sum / (self.pictures * (self.pictures + 1) / 2)
 
@@ -237,14 +223,21 @@ class HVR(nn.Module):
         from `seeds` or `generator` (see `initial_state`). average: the output is the `MeanPicture` of all supervision
         steps, not the picture of the last one.
         """
-        T, C, N = (own if given is None else given for own, given in ((self.T, T), (self.C, C), (self.N, N)))
-        steps = step_sequence(T, C, N)
+        steps = self.supervision_steps(T, C, N)
         padded = pad_to_multiple(x, self.size_multiple)
         given = self._draw(x, seeds, generator) if state is None else iter(state)
         latents = (pad_to_multiple(z, self.size_multiple) for z in given)  # one at a time
-        mean = MeanPicture(self, supervision_length(T, C, N), on_step) if average else None
-        after, output = recursion(self, padded).enhance(latents, steps, mean or seeing_states(on_step))
-        return self._crop(x, State(*after), mean.mean() if mean else output)
+        mean, watch = MeanPicture(), seeing_states(on_step)
+        if average:
+            watch = self._adding_to(mean, len(steps[0]), watch)
+        after, output = recursion(self, padded).enhance(latents, "".join(steps), watch)
+        return self._crop(x, State(*after), mean.mean() if average else output)
+
+    def supervision_steps(self, T: int | None = None, C: int | None = None, N: int | None = None) -> list[str]:
+        """`step_sequence` of the model's numbers of steps where they are None, one text for each supervision step."""
+        T, C, N = (own if given is None else given for own, given in ((self.T, T), (self.C, C), (self.N, N)))
+        count = N if T and C and N else 1
+        return [step_sequence(T, C, N)[: len(step_sequence(T, C, N)) // count]] * count
 
     # --- what it is made of, in plain numbers ---
 
@@ -263,6 +256,23 @@ class HVR(nn.Module):
                 tensors |= {f"{name}.{key}": tensor for key, tensor in module.tensors().items()}
         return tensors
 
+    # --- means of pictures ---
+
+    def _adding_to(self, mean: MeanPicture, length: int, watch: WatchLatents | None) -> WatchLatents:
+        """Sees zH and zL after each step: adds the picture after every `length`-th one to `mean`. `watch`: sees them, too."""
+        kinds = []
+
+        def seen(kind: str, latents: tuple[Tensor, Tensor]) -> None:
+            kinds.append(kind)
+            if len(kinds) % length == 0:
+                zH, _ = latents
+                with torch.autocast(zH.device.type, enabled=False):
+                    mean.add(self.head(zH.float()))
+            if watch is not None:
+                watch(kind, latents)
+
+        return seen
+
     # --- sizes that are not whole windows ---
 
     def _pad(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -276,7 +286,7 @@ class HVR(nn.Module):
         return State(state.zH[..., :H, :W], state.zL[..., :H, :W]), output[..., :H, :W]
 
 
-def seeing_states(on_step: OnStep) -> Callable[[str, tuple[Tensor, Tensor]], None] | None:
+def seeing_states(on_step: OnStep) -> WatchLatents | None:
     """`on_step` for a recursion that knows zH and zL as a pair, which its next step may write over."""
     return None if on_step is None else lambda kind, latents: on_step(kind, State(*(z.clone() for z in latents)))
 

@@ -88,7 +88,7 @@ def draw_curve(rng: np.random.Generator, ranges: CurveRanges, l_distribution: st
 
     l_distribution "uniform": l uniform over its range, to 3 decimals. Photos taken in the dark have lost most of their
     light (l of 0.7 to 0.9 fits them), which the normal distribution hardly ever draws. "stops": the logarithm of 1 - l uniform,
-    so that there are as many photos with an eighth as with half of the light, and not a sixth as many.
+    so that there are as many photos with an eighth as with half of the light, and not a quarter as many.
     alpha_distribution "root": the fifth root of alpha, which is 1 - 1/gamma, uniform. Of the uniform alphas in [0, 0.05) nine
     in ten bend the curve by a gamma above 1.5, and a network that sees no other photos makes well exposed ones too bright.
     """

@@ -61,8 +61,8 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
     max_working_megapixels: a larger picture is shown to the network as a copy of so many; the result has the picture's size
         all the same, and its sharpness by `detail`. 0: the whole picture.
     brightness: in stops around the network's own choice; saturation: times the network's (see engine.enhancing.tone).
-    on_step: called after each step of the recursion with "L" or "H" and the state; what it raises ends
-        the enhancement. Where memory runs out, the steps begin again on another device.
+    on_step: called after each step of the recursion with "L" or "H" and the state; what it raises ends the enhancement.
+        Where memory runs out, the steps begin again on another device.
 
     Raises ImageError naming what was found and expected, EnhancementError when the network fails on this picture,
     DeviceError for an unknown precision.

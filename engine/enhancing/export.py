@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models import HVR, State
-from models.hvr import MeanPicture, step_sequence, supervision_length
+from models.hvr import MeanPicture
 from models.swin2sr import WindowAttention
 
 INPUTS, OUTPUTS = ("image", "zH", "zL"), ("enhanced", "zH_out", "zL_out")
@@ -73,7 +73,7 @@ class Enhancer(nn.Module):
         for dim, side in ((2, H), (3, W)):
             at = reflected(side, self.model.size_multiple)
             x, zH, zL = (t.index_select(dim, at) for t in (x, zH, zL))
-        mean = MeanPicture(self.model)
+        mean = MeanPicture()
         for steps in self.steps:
             zH, zL = self.model.recurse(x, State(zH, zL), steps)
             mean.add(self.model.head(zH))
@@ -101,9 +101,6 @@ def export_onnx(model: HVR, path: str | Path, *, T: int | None = None, C: int | 
             raise IsADirectoryError("it is a folder")
     except OSError as error:
         raise ExportError(f"cannot write {path}: {error}; give the name of a file") from error
-    T, C, N = (own if given is None else given for own, given in ((model.T, T), (model.C, C), (model.N, N)))
-    steps, length = step_sequence(T, C, N), supervision_length(T, C, N)
-    one_by_one = [steps[start: start + length] for start in range(0, len(steps), length)]
     average = model.inference_average if average is None else average
     plain = copy.deepcopy(model).to("cpu", torch.float32).eval().requires_grad_(False)
     batch, height, width = 2, 5 * plain.size_multiple, 7 * plain.size_multiple
@@ -111,7 +108,7 @@ def export_onnx(model: HVR, path: str | Path, *, T: int | None = None, C: int | 
     sizes = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height", min=smallest_side(plain)),
              3: torch.export.Dim("width", min=smallest_side(plain))}
     inputs = (torch.zeros(batch, 3, height, width), latent, latent.clone())
-    network = Enhancer(plain, one_by_one, average).eval()
+    network = Enhancer(plain, model.supervision_steps(T, C, N), average).eval()
     traced = torch.export.export(network, inputs, dynamic_shapes=(sizes, sizes, sizes), strict=False,
                                  prefer_deferred_runtime_asserts_over_guards=True)
     program = torch.onnx.export(traced, (), dynamo=True, input_names=list(INPUTS), output_names=list(OUTPUTS), verbose=False)
