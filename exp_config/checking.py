@@ -183,6 +183,8 @@ def _check_ranges(c: Any) -> None:
                         ("uneven_gain_range", 1.0), ("uneven_glare_range", 1.0)):
         need(name, _is_range(getattr(c, name), upper), f"[min, max] with 0 <= min <= max <= {upper}")
     need("colour_gains", len(c.colour_gains) == 2 and min(c.colour_gains) > 0, "two numbers more than 0")
+    need("reference_mean", len(c.reference_mean) == 2 and all(0 <= mean < 1 for mean in c.reference_mean),
+         "two numbers in [0, 1): for nearly black inputs, for white ones")
     for name, folders in c.eval_dataset.items():
         need("eval_dataset", not {"", ".", ".."} & set(name.replace("\\", "/").split("/")),
              f"names of folders that lie below the results, found {name!r}")

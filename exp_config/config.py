@@ -87,6 +87,8 @@ class Config:
     # --- darkening and augmentation (paper sec. III-D) ---
     normal_mean_range: list[float] = field(default_factory=lambda: [0.0, 0.0])  # mean brightness to which normal photos are
     #                                                 exposed before they are darkened, of 1; 0: published, as they are
+    reference_mean: list[float] = field(default_factory=lambda: [0.0, 0.0])  # mean brightness to which they are exposed as
+    #                                                 references, of 1: for nearly black inputs, for white ones; 0: published
     alpha_range: list[float] = field(default_factory=lambda: [0.0, 0.3])   # of the curve's exponent, as alpha_distribution says
     alpha_distribution: Literal["uniform", "root"] = "uniform"  # uniform (published), or its fifth root uniform: mild curves
     #                                                             as often as strong ones
@@ -167,7 +169,7 @@ class Config:
             "z_distribution": "zeros", "hvr_n_supervision": 2, "hvr_n_progressive": 1,
             "alpha_range": [1e-4, 0.05], "alpha_distribution": "root",
             "k_range": [0.0, 0.3], "l_range": [0.0, 0.965], "l_distribution": "stops", "augment_rate": 0.02,
-            "normal_mean_range": [0.38, 0.48], "colour_kept_range": [0.5, 1.0], "sensor_noise_rate": 1.0,
+            "reference_mean": [0.63, 0.22], "colour_kept_range": [0.5, 1.0], "sensor_noise_rate": 1.0,
             "sensor_noise_where": "dark", "sensor_shot_range": [2e-5, 4e-4],
             "sensor_read_range": [1e-8, 2e-6], "sensor_jpeg_range": [85, 98],
             "sensor_jpeg_rate": 0.3, "uneven_light_rate": 0.5, "uneven_l_range": [0.4, 0.98], "change_weight": 8.0,

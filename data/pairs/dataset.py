@@ -18,7 +18,7 @@ from data.pairs.colour_cast import has_cast, with_cast
 from data.pairs.decoding import BrokenPhotoError, PhotoFile
 from data.pairs.degradation import darken, draw_curve, final_ranges, ranges_at
 from data.pairs.errors import DataError
-from data.pairs.exposure import exposed
+from data.pairs.exposure import exposed, reference
 from data.pairs.geometry import View, decode_for_view, draw_view, take_view
 from data.pairs.kept_colour import darkened_light
 from data.pairs.photos import PhotoRef
@@ -106,6 +106,7 @@ class LowLightPairs(Dataset[Pair]):
             if self.train:
                 lows = [self._degraded(sample, low, normal)
                         for sample, low, normal in zip(samples, lows, normals, strict=True)]
+            normals = [self._reference(low, normal) for low, normal in zip(lows, normals, strict=True)]
             pairs += [
                 Pair(low=torch.from_numpy(low), normal=torch.from_numpy(normal), image_id=sample.image_id,
                      state_seed=stream_seed("state", *sample.names) % 2**31)
@@ -143,6 +144,10 @@ class LowLightPairs(Dataset[Pair]):
         """From a stream of its own, too."""
         least, most = self.config.normal_mean_range
         return exposed(normal, stream("exposure", *sample.names).uniform(least, most)) if most > 0.0 else normal
+
+    def _reference(self, low: np.ndarray, normal: np.ndarray) -> np.ndarray:
+        dark, white = self.config.reference_mean
+        return reference(low, normal, (dark, white)) if max(dark, white) > 0.0 else normal
 
     def _darkened(self, sample: _Sample, normal: np.ndarray) -> np.ndarray:
         ranges = ranges_at(self.config, sample.epoch) if self.train else final_ranges(self.config)

@@ -60,7 +60,8 @@ def _beyond_the_curve(config: Config) -> dict[str, Any]:
     kept = {"colour_kept_range": config.colour_kept_range} if max(config.colour_kept_range) > 0.0 else {}
     cast = {name: getattr(config, name) for name in ("cast_gain_spread", "cast_black_spread")} if has_cast(config) else {}
     exposure = {"normal_mean_range": config.normal_mean_range} if max(config.normal_mean_range) > 0.0 else {}
-    return uneven | kept | cast | exposure
+    reference = {"reference_mean": config.reference_mean} if max(config.reference_mean) > 0.0 else {}
+    return uneven | kept | cast | exposure | reference
 
 
 @torch.no_grad()
