@@ -71,7 +71,7 @@ def local_map(clip: Clip, bright: Frames) -> Frames:
     for number, (frame, result) in enumerate(zip(clip.frames, bright, strict=True)):
         dark, picture = (rows_of(pixels, 0, len(pixels), torch.device("cpu")) for pixels in (frame, result))
         copy = resized(dark, map_size(*frame.shape[:2]))
-        maps = fit_detail(copy, picture, torch.zeros(1)).maps[0].permute(1, 2, 0).numpy()  # (h, w, 8)
+        maps = fit_detail(copy, picture, torch.zeros(1)).maps[0].permute(1, 2, 0).numpy()  # (h, w, 9)
         small = luma(shrunk(result, maps.shape[1::-1]))
         if before is not None and number not in clip.cuts:
             flow, _ = motion(small, before[1])

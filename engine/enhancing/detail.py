@@ -3,7 +3,9 @@
 The network paints each pixel anew from its latents, a little coarser than the camera saw it. How light and colour change
 from place to place is smooth, though: fitted to the network's picture (guided filter: He, Sun and Tang, TPAMI 2013), on
 smaller copies (He and Sun, "Fast Guided Filter", 2015), and applied to the photo, it takes every pixel of the photo along.
-Where the photo's noise would show in the result, brightened as much as everything else, the network's own picture stays.
+Where the photo's noise would show in the result, brightened as much as everything else, the network's own picture stays; and
+of what the photo has more than that picture, each pixel keeps what its noise does not explain (Wiener, with the pixel's own
+square as the estimate of the signal's).
 """
 from __future__ import annotations
 
@@ -21,15 +23,17 @@ RADIUS = 2             # of the windows of the fit, in pixels of these copies: 5
 EPSILON = 1e-7         # added to the variance of a window: flat ones are not divided by nothing
 # Noise as it would show in the result, in luma and in colours: the photo's detail up to the first, none from the second on.
 # Grain that has colours is seen, and disliked, sooner than grain that has none.
-FAINT, LOUD = (4 / 255, 2 / 255), (7 / 255, 4 / 255)
+FAINT, LOUD = (3 / 255, 2 / 255), (6 / 255, 4 / 255)
+OF_NOISE = 0.6, 1.5    # what is halved: detail of so many times that noise, in luma and in colours
 CLIPPED = (251 / 255, 254 / 255)  # mean luma of a window: up to the first the photo has all its detail, from the second on none
+TINY = 1e-12           # added to squares that are divided by: no noise and no change are not divided by nothing
 BLACK = 1e-3           # added to the luma that the network's is compared with
 
 
 @dataclass(frozen=True)
 class DetailMap:
-    """maps (B, 8, h, w): gain and offset of each channel, and the share of the mapped photo in the result's luma and in its
-    colours."""
+    """maps (B, 9, h, w): gain and offset of each channel, the share of the mapped photo in the result's luma and in its
+    colours, and the standard deviation of its noise there."""
 
     maps: Tensor
 
@@ -38,9 +42,10 @@ class DetailMap:
         the network's with the photo's detail, as much of it as `amount` says, 0 to 1."""
         maps = enlarged_rows(self.maps, size, top, top + picture.shape[-2])
         change = torch.addcmul(maps[:, 3:6], maps[:, :3], dark).clamp_(0, 1).sub_(picture)
-        of_luma, of_colour = (maps[:, 6:] * amount).split(1, 1)
-        light = luma_of(change).mul_(of_luma - of_colour)
-        return change.mul_(of_colour).add_(light).add_(picture).clamp_(0, 1)
+        of_luma, of_colour, noise = maps[:, 6:].split(1, 1)
+        light = luma_of(change)
+        colour = beyond_noise(change.sub_(light), noise * OF_NOISE[1]).mul_(of_colour * amount)
+        return colour.add_(beyond_noise(light, noise * OF_NOISE[0]).mul_(of_luma * amount)).add_(picture).clamp_(0, 1)
 
 
 def map_size(height: int, width: int) -> tuple[int, int]:
@@ -58,14 +63,21 @@ def fit_detail(dark: Tensor, bright: Tensor, noise: Tensor) -> DetailMap:
     covariance = window_mean(dark * bright) - mean_dark * mean_bright
     gain = covariance / (variance.clamp_(min=0) + EPSILON)
     offset = mean_bright - gain * mean_dark
-    share = share_of_photo(mean_dark, mean_bright, noise)
-    return DetailMap(torch.cat([window_mean(torch.cat([gain, offset], 1)), share], 1).float())
+    shown = noise.view(-1, 1, 1, 1) * luma_of(mean_bright) / (luma_of(mean_dark) + BLACK)  # (B, 1, h, w)
+    share = share_of_photo(mean_dark, shown)
+    return DetailMap(torch.cat([window_mean(torch.cat([gain, offset], 1)), share, shown], 1).float())
 
 
-def share_of_photo(mean_dark: Tensor, mean_bright: Tensor, noise: Tensor) -> Tensor:
-    """Window means of photo and picture (B, 3, h, w), noise (B,) -> (B, 2, h, w), for luma and for colours: 1 where the noise,
-    brightened as the surroundings are, is faint, 0 where it is loud, a smooth step between."""
-    shown = noise.view(-1, 1, 1, 1) * luma_of(mean_bright) / (luma_of(mean_dark) + BLACK)
+def beyond_noise(change: Tensor, noise: Tensor) -> Tensor:
+    """A change d (B, C, h, w) less what noise (B, 1, h, w) explains of it, in place: d -> d v / (v + noise^2), v the mean of
+    d^2 over the channels."""
+    square = change.square().mean(1, keepdim=True)
+    return change.mul_(square / (square + noise * noise + TINY))
+
+
+def share_of_photo(mean_dark: Tensor, shown: Tensor) -> Tensor:
+    """Window means of the photo (B, 3, h, w) and its noise, brightened as they are (B, 1, h, w), -> (B, 2, h, w), for luma and
+    for colours: 1 where the noise is faint, 0 where it is loud, a smooth step between."""
     faint, loud = (shown.new_tensor(levels).view(1, 2, 1, 1) for levels in (FAINT, LOUD))
     whole, gone = CLIPPED
     step = ((loud - shown) / (loud - faint)).clamp_(0, 1) * ((gone - luma_of(mean_dark)) / (gone - whole)).clamp_(0, 1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.enhancing.detail import DetailMap, fit_detail, map_size, share_of_photo
+from engine.enhancing.detail import DetailMap, beyond_noise, fit_detail, map_size, share_of_photo
 from engine.enhancing.pictures import luma_of
 from engine.enhancing.sizes import resized
 
@@ -79,20 +79,40 @@ def test_texture_that_the_network_lost_is_the_photos_again_unless_it_is_noise(no
 def test_the_share_falls_where_noise_would_show():
     """Of the photo's colours sooner than of its light."""
     light = torch.full((1, 3, 4, 5), 0.1)
-    shares = [share_of_photo(light, light * gain, torch.tensor([1 / 255])).mean((0, 2, 3)).tolist()
-              for gain in (1, 2, 3, 4.2, 5.5, 9)]
-    of_luma, of_colour = (list(share) for share in zip(*shares, strict=True))
-    assert of_luma[:3] == [1, 1, 1] and 0.97 < of_luma[3] < 1 and 0.4 < of_luma[4] < 0.6 and of_luma[5] == 0
-    assert of_colour[:2] == pytest.approx([1, 1], abs=1e-3) and 0.4 < of_colour[2] < 0.6 and of_colour[3:] == [0, 0, 0]
-    two = share_of_photo(light.repeat(2, 1, 1, 1), light.repeat(2, 1, 1, 1) * 4, torch.tensor([0.1, 3.0]) / 255)
-    assert float(two[0].mean()) == 1 and float(two[1].mean()) == 0
+    levels = torch.tensor([1, 2, 3, 3.3, 4.5, 9]).view(-1, 1, 1, 1) / 255
+    of_luma, of_colour = share_of_photo(light.expand(6, -1, -1, -1), levels.expand(-1, -1, 4, 5)).mean((2, 3)).unbind(1)
+    assert of_luma[:3].tolist() == [1, 1, 1] and 0.96 < of_luma[3] < 1 and 0.4 < of_luma[4] < 0.6 and of_luma[5] == 0
+    assert of_colour[:2].tolist() == [1, 1] and 0.4 < of_colour[2] < 0.6 and 0 < of_colour[3] < 0.5
+    assert of_colour[4:].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_of_a_change_stays_what_noise_does_not_explain(channels):
+    noise = torch.full((1, 1, 1, 5), 2 / 255)
+    change = noise * torch.tensor([0.1, 1.0, -1.0, 10.0, 0.0]) * torch.tensor([1.0, -1.0, 1.0])[:channels].view(1, -1, 1, 1)
+    kept = beyond_noise(change.clone(), noise)
+    torch.testing.assert_close(kept, change * torch.tensor([0.01 / 1.01, 0.5, 0.5, 100 / 101, 1.0]))
+    torch.testing.assert_close(beyond_noise(change.clone(), torch.zeros(1, 1, 1, 5)), change)
+
+
+def test_grain_of_the_photo_is_fainter_in_the_result_than_its_structure():
+    """A scene with a texture four times as strong as its noise, which a network has painted without both."""
+    generator = torch.Generator().manual_seed(5)
+    ramp = torch.linspace(0.2, 0.4, 128).expand(1, 3, 128, 128)
+    texture = 4 / 255 * torch.where(torch.rand(1, 1, 128, 128, generator=generator) > 0.9, 1.0, 0.0)
+    grain = torch.randn(1, 1, 128, 128, generator=generator) / 255
+    photo = ramp + texture + grain
+    found = (map_of(photo, 2 * ramp, 1 / 255).apply(2 * ramp, photo, (128, 128), 0, 1.0) - 2 * ramp).mean(1)
+    flat = texture[:, 0] == 0
+    assert found[~flat].mean() - found[flat].mean() > 0.75 * 2 * 4 / 255
+    assert found[flat].std() < 0.9 * 2 * grain[:, 0][flat].std()
 
 
 def test_what_is_clipped_has_no_detail_to_give():
     shares = []
     for level in (200, 251, 252.5, 254, 255):
         light = torch.full((1, 3, 4, 5), level / 255)
-        shares.append(float(share_of_photo(light, 0.9 * light, torch.tensor([0.3 / 255])).mean()))
+        shares.append(float(share_of_photo(light, torch.full((1, 1, 4, 5), 0.3 / 255)).mean()))
     assert shares[:2] == [1, 1] and 0.4 < shares[2] < 0.6 and shares[3:] == [0, 0]
     photo = torch.ones(1, 3, 64, 64)                                              # white, where the network saw something
     picture = 0.85 + 0.02 * torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -105,9 +125,9 @@ def test_what_is_clipped_has_no_detail_to_give():
 def test_light_and_colours_come_from_the_photo_by_shares_of_their_own(share, luma_kept, colour_kept):
     generator = torch.Generator().manual_seed(3)
     picture, photo = (0.3 + 0.4 * torch.rand(1, 3, 16, 16, generator=generator) for _ in range(2))
-    maps = torch.zeros(1, 8, 4, 4)
-    maps[:, :3] = 1  # gains of one, no offset: the mapped photo is the photo
-    maps[:, 6:] = torch.as_tensor(share).view(1, 2, 1, 1)
+    maps = torch.zeros(1, 9, 4, 4)
+    maps[:, :3] = 1  # gains of one, no offset, no noise: the mapped photo is the photo
+    maps[:, 6:8] = torch.as_tensor(share).view(1, 2, 1, 1)
     out = DetailMap(maps).apply(picture, photo, (16, 16), 0, 1.0)
     torch.testing.assert_close(luma_of(out), luma_of(photo if luma_kept else picture))
     for kept, source in ((colour_kept, photo), (not colour_kept, picture)):
