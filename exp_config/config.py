@@ -63,8 +63,8 @@ class Config:
     hvr_n_sup_factor: float = 1.0                   # sampling runs max(int(factor * N), 1) supervision steps
     z_distribution: Literal["normal", "zeros"] = "normal"  # initial latents: normal(0, 1) cut to [-1, 1], or zeros
     inference_border: int = 0                       # mirrored pixels around a photo to be enhanced, cut off again
-    inference_average: bool = False                 # a result is the mean of the pictures after all supervision steps, the k-th
-    #                                                 with weight k; false: published, the last one
+    inference_average: bool = False                 # a result is the mean of the pictures after all supervision steps;
+    #                                                 false: published, the last one
     inference_detail: float = 0.0                   # how much of a photo's own fine structure its result has, 0 to 1
     inference_megapixels: float = 0.0               # larger photos are shown to the network as copies of so many; 0: whole
     normalize_one_to_one: bool = True               # images in [-1, 1] (tanh head); false: [0, 1] (sigmoid head)
@@ -169,7 +169,7 @@ class Config:
             "z_distribution": "zeros", "hvr_n_supervision": 2, "hvr_n_progressive": 1,
             "alpha_range": [1e-4, 0.05], "alpha_distribution": "root",
             "k_range": [0.0, 0.3], "l_range": [0.0, 0.965], "l_distribution": "stops", "augment_rate": 0.02,
-            "reference_mean": [0.63, 0.22], "colour_kept_range": [0.5, 1.0], "sensor_noise_rate": 1.0,
+            "reference_mean": [0.63, 0.24], "colour_kept_range": [0.5, 1.0], "sensor_noise_rate": 1.0,
             "sensor_noise_where": "dark", "sensor_shot_range": [2e-5, 4e-4],
             "sensor_read_range": [1e-8, 2e-6], "sensor_jpeg_range": [85, 98],
             "sensor_jpeg_rate": 0.3, "uneven_light_rate": 0.5, "uneven_l_range": [0.4, 0.98], "change_weight": 8.0,

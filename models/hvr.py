@@ -54,10 +54,10 @@ class PixelLayer(nn.Module):
 
 
 class MeanPicture:
-    """The mean of the pictures after the supervision steps, the k-th with weight k.
+    """The mean of the pictures after the supervision steps.
 
-    Later pictures are finer, each errs elsewhere, and the mean has less of every one's error (weights as in Shamir and Zhang,
-    ICML 2013, for the iterates of a descent); a further step changes it the less the more there were.
+    Each errs elsewhere, and the mean has less of every one's error, as that of the iterates of a descent has (Polyak and
+    Juditsky, 1992); a further step changes it the less the more there were.
     """
 
     def __init__(self) -> None:
@@ -67,12 +67,12 @@ class MeanPicture:
     def add(self, picture: Tensor) -> None:
         """The next one, (B, 3, H, W), whose memory may be taken."""
         self.pictures += 1
-        self.sum = picture if self.sum is None else self.sum.add_(picture, alpha=self.pictures)
+        self.sum = picture if self.sum is None else self.sum.add_(picture)
 
     def mean(self) -> Tensor:
         """(B, 3, H, W)."""
         assert self.sum is not None
-        return self.sum / (self.pictures * (self.pictures + 1) / 2)
+        return self.sum / self.pictures
 
 
 class Recursion:

@@ -54,8 +54,8 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
     border: mirrored pixels around the picture while it is computed (see `add_border`), 0 or more; None: the model's.
     precision: "fp32", "bf16", "fp16", or "auto": bf16 for 8-bit pictures on a GPU that has it, fp32 otherwise. On a CPU
         16 bits are used where they gain something (see engine.device), else fp32.
-    average: the mean of the pictures after all supervision steps, the k-th with weight k (see models.hvr.MeanPicture), and
-        not the last one; None: the model's.
+    average: the mean of the pictures after all supervision steps (see models.hvr.MeanPicture), and not the last one; None:
+        the model's.
     detail: how much of the picture's own fine structure the result has instead of the network's (see engine.enhancing.detail),
         0 to 1; None: the model's.
     max_working_megapixels: a larger picture is shown to the network as a copy of so many; the result has the picture's size

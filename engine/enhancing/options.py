@@ -108,7 +108,7 @@ def add_look_options(parser: argparse.ArgumentParser, megapixels: str = "the con
     look.add_argument("--hvr_c", type=count, metavar="C", help="H steps per supervision step; default: the config's")
     look.add_argument("--hvr_n_supervision", type=count, metavar="N", help=f"supervision steps; default: {steps}")
     look.add_argument("--average", action=argparse.BooleanOptionalAction, help="the result is the mean of the pictures after "
-                      "all supervision steps, the k-th with weight k, or that after the last one; default: the config's")
+                      "all supervision steps, or that after the last one; default: the config's")
     look.add_argument("--border", type=number(int, 0, 1024), metavar="PIXELS", help="mirrored pixels around the photo while "
                       "it is computed: they keep its edges free of the network's frame; default: the config's")
     look.add_argument("--hvr_n_sup_factor", type=number(float, 0, 100), metavar="F",

@@ -68,7 +68,7 @@ def test_the_mean_of_the_pictures_after_all_supervision_steps(model):
     x = torch.rand(2, 3, 17, 24) * 2 - 1
     pictures = [model.sample(x, N=n, seeds=3)[1] for n in (1, 2, 3)]
     state, mean = model.sample(x, N=3, seeds=3, average=True)
-    torch.testing.assert_close(mean, (pictures[0] + 2 * pictures[1] + 3 * pictures[2]) / 6, atol=1e-5, rtol=0)
+    torch.testing.assert_close(mean, (pictures[0] + pictures[1] + pictures[2]) / 3, atol=1e-5, rtol=0)
     assert (mean - pictures[2]).abs().max() > 1e-3 and all(map(torch.equal, state, model.sample(x, N=3, seeds=3)[0]))
     torch.testing.assert_close(model.sample(x, N=1, seeds=3, average=True)[1], pictures[0], atol=1e-5, rtol=0)
     seen = []
