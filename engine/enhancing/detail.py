@@ -4,8 +4,8 @@ The network paints each pixel anew from its latents, a little coarser than the c
 from place to place is smooth, though: fitted to the network's picture (guided filter: He, Sun and Tang, TPAMI 2013), on
 smaller copies (He and Sun, "Fast Guided Filter", 2015), and applied to the photo, it takes every pixel of the photo along.
 Where the photo's noise would show in the result, brightened as much as everything else, the network's own picture stays; and
-of what the photo has more than that picture, each pixel keeps what its noise does not explain (Wiener, with the pixel's own
-square as the estimate of the signal's).
+of what the photo has more than that picture, each pixel keeps what its noise does not explain (non-negative garrote: Gao,
+"Wavelet shrinkage denoising using the non-negative garrote", 1998).
 """
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ RADIUS = 2             # of the windows of the fit, in pixels of these copies: 5
 EPSILON = 1e-7         # added to the variance of a window: flat ones are not divided by nothing
 # Noise as it would show in the result, in luma and in colours: the photo's detail up to the first, none from the second on.
 # Grain that has colours is seen, and disliked, sooner than grain that has none.
-FAINT, LOUD = (3 / 255, 2 / 255), (6 / 255, 4 / 255)
-OF_NOISE = 0.6, 1.5    # what is halved: detail of so many times that noise, in luma and in colours
+FAINT, LOUD = (4 / 255, 2 / 255), (7 / 255, 4 / 255)
+OF_NOISE = 0.7, 1.0    # detail of so many times that noise, in luma and in colours, is none
 CLIPPED = (251 / 255, 254 / 255)  # mean luma of a window: up to the first the photo has all its detail, from the second on none
-TINY = 1e-12           # added to squares that are divided by: no noise and no change are not divided by nothing
+TINY = 1e-12           # added to squares that are divided by: no change is not divided by nothing
 BLACK = 1e-3           # added to the luma that the network's is compared with
 
 
@@ -69,10 +69,10 @@ def fit_detail(dark: Tensor, bright: Tensor, noise: Tensor) -> DetailMap:
 
 
 def beyond_noise(change: Tensor, noise: Tensor) -> Tensor:
-    """A change d (B, C, h, w) less what noise (B, 1, h, w) explains of it, in place: d -> d v / (v + noise^2), v the mean of
-    d^2 over the channels."""
+    """A change d (B, C, h, w) less what noise (B, 1, h, w) explains of it, in place: d -> d max(0, 1 - noise^2 / v), v the
+    mean of d^2 over the channels."""
     square = change.square().mean(1, keepdim=True)
-    return change.mul_(square / (square + noise * noise + TINY))
+    return change.mul_((1 - noise * noise / (square + TINY)).clamp_(min=0))
 
 
 def share_of_photo(mean_dark: Tensor, shown: Tensor) -> Tensor:

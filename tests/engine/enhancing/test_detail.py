@@ -62,7 +62,7 @@ def test_a_constant_stays_constant(value):
         torch.testing.assert_close(with_detail(dark, root, size), root(dark), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(("noise", "kept"), [(0.3 / 255, True), (4 / 255, False)])
+@pytest.mark.parametrize(("noise", "kept"), [(0.1 / 255, True), (4 / 255, False)])
 def test_texture_that_the_network_lost_is_the_photos_again_unless_it_is_noise(noise, kept):
     y, x = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
     shape = 0.1 + 0.1 * torch.sin(y / 20) + x / 960
@@ -79,19 +79,18 @@ def test_texture_that_the_network_lost_is_the_photos_again_unless_it_is_noise(no
 def test_the_share_falls_where_noise_would_show():
     """Of the photo's colours sooner than of its light."""
     light = torch.full((1, 3, 4, 5), 0.1)
-    levels = torch.tensor([1, 2, 3, 3.3, 4.5, 9]).view(-1, 1, 1, 1) / 255
+    levels = torch.tensor([1, 2, 3, 4.3, 5.5, 9]).view(-1, 1, 1, 1) / 255
     of_luma, of_colour = share_of_photo(light.expand(6, -1, -1, -1), levels.expand(-1, -1, 4, 5)).mean((2, 3)).unbind(1)
     assert of_luma[:3].tolist() == [1, 1, 1] and 0.96 < of_luma[3] < 1 and 0.4 < of_luma[4] < 0.6 and of_luma[5] == 0
-    assert of_colour[:2].tolist() == [1, 1] and 0.4 < of_colour[2] < 0.6 and 0 < of_colour[3] < 0.5
-    assert of_colour[4:].tolist() == [0, 0]
+    assert of_colour[:2].tolist() == [1, 1] and 0.4 < of_colour[2] < 0.6 and of_colour[3:].tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_of_a_change_stays_what_noise_does_not_explain(channels):
     noise = torch.full((1, 1, 1, 5), 2 / 255)
-    change = noise * torch.tensor([0.1, 1.0, -1.0, 10.0, 0.0]) * torch.tensor([1.0, -1.0, 1.0])[:channels].view(1, -1, 1, 1)
+    change = noise * torch.tensor([0.1, 1.0, -2.0, 10.0, 0.0]) * torch.tensor([1.0, -1.0, 1.0])[:channels].view(1, -1, 1, 1)
     kept = beyond_noise(change.clone(), noise)
-    torch.testing.assert_close(kept, change * torch.tensor([0.01 / 1.01, 0.5, 0.5, 100 / 101, 1.0]))
+    torch.testing.assert_close(kept, change * torch.tensor([0, 0, 0.75, 0.99, 0]))
     torch.testing.assert_close(beyond_noise(change.clone(), torch.zeros(1, 1, 1, 5)), change)
 
 
