@@ -71,7 +71,7 @@ def test_a_run_prints_the_pairs_and_the_training(high, tmp_path, capsys):
         Image.fromarray(picture).save(tmp_path / name / "one.png")
     folders = ["--low", str(tmp_path / "low"), "--high", str(tmp_path / "high")]
     main([*folders, "--draws", "2", "--set", "l_range=[0.5,0.5]", "alpha_range=[0.01,0.01]", "k_range=[0,0]",
-          "colour_kept_range=[1,1]", "sensor_noise_rate=0"])
+          "colour_kept_range=[1,1]", "reference_mean=[0,0]", "sensor_noise_rate=0"])
     _, _, pairs, training = capsys.readouterr().out.splitlines()
     assert pairs.startswith("| 1 pairs | ") and training.startswith("| dark_photos | ")
     real, made = ([float(number) for number in line.split(" | ")[1:4]] for line in (pairs, training))

@@ -13,7 +13,7 @@ from data.pairs.sensor_noise import LINEAR_LIGHT
 from engine.training.validation import validation_of
 from exp_config import Config, ConfigError
 
-PLAIN = Config.named("dark_photos", uneven_light_rate=0.5, height=24, width=32)
+PLAIN = Config.named("dark_photos", reference_mean=[0.0, 0.0], uneven_light_rate=0.5, height=24, width=32)
 CAST = dataclasses.replace(PLAIN, cast_gain_spread=0.1, cast_black_spread=1e-3)
 
 

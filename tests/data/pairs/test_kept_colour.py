@@ -16,7 +16,7 @@ from engine.training.validation import validation_of
 from exp_config.config import Config
 
 CURVES = [CurveParameters(0.05, 0.0, 0.6), CurveParameters(0.01, 0.1, 0.85), CurveParameters(0.0, 0.0, 0.9)]
-CONFIG = Config.named("dark_photos", uneven_light_rate=0.5, height=24, width=32)
+CONFIG = Config.named("dark_photos", reference_mean=[0.0, 0.0], uneven_light_rate=0.5, height=24, width=32)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from data.pairs.sensor_noise import LINEAR_LIGHT, to_srgb
 from data.pairs.uneven_light import draw_scene, lamp_share, light_colour, luma_share, scattered, smooth_share, unevenly_lit
 from exp_config.config import Config
 
-CONFIG = Config.named("dark_photos", uneven_light_rate=1.0, height=24, width=32)
+CONFIG = Config.named("dark_photos", reference_mean=[0.0, 0.0], uneven_light_rate=1.0, height=24, width=32)
 SHARES = (smooth_share, luma_share, lamp_share)
 
 
