@@ -75,7 +75,8 @@ class Team:
             self._publish(name, _outcome(function))
         waiting = time.monotonic()
         while not self.tell("check", f"told/{name}"):
-            if self.has_ended(0) or self.is_dead(0) or (not self.has_come(0) and time.monotonic() - waiting > COMING):
+            gone = self.has_ended(0) or self.is_dead(0) or (not self.has_come(0) and time.monotonic() - waiting > COMING)
+            if gone and not self.tell("check", f"told/{name}"):  # it may have told, and gone, since the question above
                 raise TeamError("the first process is gone, or did not come; its last words say why")
             time.sleep(POLL)
         pieces = int(self.tell("get", f"told/{name}"))

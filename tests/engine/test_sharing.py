@@ -145,6 +145,19 @@ def test_one_that_waits_for_the_word_of_the_first_hears_that_it_is_gone(join):
         second.on_main("v", lambda: 1)
 
 
+def test_what_the_first_told_just_before_it_left_is_heard(join, monkeypatch):
+    first, second = join(0, 2), join(1, 2)
+    ended = second.has_ended
+
+    def meanwhile_told_and_gone(rank):
+        first.on_main("v", lambda: 1)
+        first.leave(0)
+        return ended(rank)
+
+    monkeypatch.setattr(second, "has_ended", meanwhile_told_and_gone)
+    assert second.on_main("v", lambda: 2) == 1
+
+
 def test_a_stop_reaches_all(join):
     first, second = join(0, 2), join(1, 2)
     second.stop()
