@@ -236,8 +236,8 @@ class HVR(nn.Module):
     def supervision_steps(self, T: int | None = None, C: int | None = None, N: int | None = None) -> list[str]:
         """`step_sequence` of the model's numbers of steps where they are None, one text for each supervision step."""
         T, C, N = (own if given is None else given for own, given in ((self.T, T), (self.C, C), (self.N, N)))
-        count = N if T and C and N else 1
-        return [step_sequence(T, C, N)[: len(step_sequence(T, C, N)) // count]] * count
+        steps, count = step_sequence(T, C, N), N if T and C and N else 1
+        return [steps[: len(steps) // count]] * count
 
     # --- what it is made of, in plain numbers ---
 

@@ -146,8 +146,8 @@ class LowLightPairs(Dataset[Pair]):
         return exposed(normal, stream("exposure", *sample.names).uniform(least, most)) if most > 0.0 else normal
 
     def _reference(self, low: np.ndarray, normal: np.ndarray) -> np.ndarray:
-        dark, white = self.config.reference_mean
-        return reference(low, normal, (dark, white)) if max(dark, white) > 0.0 else normal
+        means = self.config.reference_mean
+        return reference(low, normal, means) if max(means) > 0.0 else normal
 
     def _darkened(self, sample: _Sample, normal: np.ndarray) -> np.ndarray:
         ranges = ranges_at(self.config, sample.epoch) if self.train else final_ranges(self.config)

@@ -22,6 +22,8 @@ should be stay so, and so does what is lit in an unevenly lit one.
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from data.pairs.degradation import LEVELS
@@ -41,10 +43,10 @@ def exposed(normal: np.ndarray, mean: float) -> np.ndarray:
     return np.round(255.0 * LEVELS ** np.exp((low + high) / 2)).astype(np.uint8)[normal]
 
 
-def reference(low: np.ndarray, normal: np.ndarray, means: tuple[float, float]) -> np.ndarray:
+def reference(low: np.ndarray, normal: np.ndarray, means: Sequence[float]) -> np.ndarray:
     """What the network is to make of the dark photo `low`: the formula above with [a, b] = `means`; uint8 of one shape."""
     dark, white = means
     kept = np.percentile(low, BRIGHTEST) / max(np.percentile(normal, BRIGHTEST), 1.0)
     weight = min(2.0 * max(1.0 - kept, 0.0), 1.0)
-    stops = np.log(max(low.mean(), 1.0)) / np.log(255.0)  # of those from one level to white
-    return exposed(normal, (1.0 - weight) * normal.mean() / 255.0 + weight * (dark + (white - dark) * stops))
+    way = np.log(max(low.mean(), 1.0)) / np.log(255.0)  # of the stops from one level to white, so many are passed
+    return exposed(normal, (1.0 - weight) * normal.mean() / 255.0 + weight * (dark + (white - dark) * way))
