@@ -24,6 +24,7 @@ from data.benchmarks import pair_by_name
 from data.files.images import read_photo, to_8_bit
 from engine.device import choose_device
 from engine.enhancing.enhancement import add_border, cut_border
+from engine.enhancing.finishing import finished
 from engine.enhancing.pictures import to_array, to_batch
 from exp_config import PROJECT_ROOT
 from metrics.psnr import psnr
@@ -63,13 +64,15 @@ def progress(model: HVR, dark: np.ndarray, supervision_steps: int) -> list[tuple
 
 @torch.no_grad()
 def per_supervision_step(model: HVR, dark: np.ndarray, supervision_steps: int, seed: int) -> list[np.ndarray]:
-    """The result of each number of supervision steps, from the latents of `seed`: means where the model has them."""
+    """The result of each number of supervision steps, from the latents of `seed`, with the model's mean of steps and its order
+    of light, but no detail."""
     x = to_input(model, dark)
     state, pictures, mean = model.initial_state(x, seeds=seed), [], MeanPicture()
     for _ in range(supervision_steps):
         state, output = model.sample(x, state, N=1)
         mean.add(output)
-        pictures.append(to_picture(model, mean.mean() if model.inference_average else output))
+        bright = model.to_unit_range(cut_border(mean.mean() if model.inference_average else output, model.inference_border))
+        pictures.append(finished(dark, bright.clamp(0, 1), light_order=model.inference_light_order))
     return pictures
 
 

@@ -31,10 +31,11 @@ from benchmarks.clips import Clip, luma_change, make_clip
 from benchmarks.recursion import SHIPPED
 from data.files.images import is_photo, read_photo, to_8_bit
 from engine.device import choose_device
-from engine.enhancing.detail import DetailMap, fit_detail, map_size
+from engine.enhancing.detail import DetailMap, fit_detail
 from engine.enhancing.enhancement import add_border, cut_border, enhance
 from engine.enhancing.pictures import put_rows, rows_of
 from engine.enhancing.sizes import resized
+from engine.enhancing.windows import map_size
 from engine.video.motion import Motion, warp
 from engine.video.steadiness import BRIGHTNESS, Steady, luma, shrunk
 from exp_config import PROJECT_ROOT

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from engine.enhancing.pictures import luma_of
 from engine.enhancing.sizes import enlarged_rows, resized
+from engine.enhancing.windows import local_fit, window_mean
 
-SHRINK = 4             # the map is fitted on copies of 1 / SHRINK of the network's sides: there its picture lacks nothing
 RADIUS = 2             # of the windows of the fit, in pixels of these copies: 5x5
 EPSILON = 1e-7         # added to the variance of a window: flat ones are not divided by nothing
 # Noise as it would show in the result, in luma and in colours: the photo's detail up to the first, none from the second on.
@@ -48,24 +47,17 @@ class DetailMap:
         return colour.add_(beyond_noise(light, noise * OF_NOISE[0]).mul_(of_luma * amount)).add_(picture).clamp_(0, 1)
 
 
-def map_size(height: int, width: int) -> tuple[int, int]:
-    """Height and width of the copies that a map is fitted on, from those of the network's picture."""
-    return max(height // SHRINK, 1), max(width // SHRINK, 1)
-
-
 def fit_detail(dark: Tensor, bright: Tensor, noise: Tensor) -> DetailMap:
-    """The map from a photo to the network's picture of it, both (B, 3, h, w) in [0, 1], the photo of `map_size` and the
-    picture no smaller. noise: standard deviation of that of the photo's own pixels (B,), see `noise_of`."""
+    """The map from a photo to the network's picture of it, both (B, 3, h, w) in [0, 1], the photo of
+    `engine.enhancing.windows.map_size` and the picture no smaller. noise: standard deviation of that of the photo's own
+    pixels (B,), see `noise_of`."""
     exact = torch.float32 if dark.device.type == "mps" else torch.float64  # differences of squares; Apple's GPUs have no more
     bright, dark = resized(bright, dark.shape[-2:]).to(exact), dark.to(exact)
-    mean_dark, mean_bright = window_mean(dark), window_mean(bright)
-    variance = window_mean(dark * dark) - mean_dark * mean_dark
-    covariance = window_mean(dark * bright) - mean_dark * mean_bright
-    gain = covariance / (variance.clamp_(min=0) + EPSILON)
-    offset = mean_bright - gain * mean_dark
+    gain, offset = local_fit(dark, bright, RADIUS, EPSILON)
+    mean_dark, mean_bright = window_mean(dark, RADIUS), window_mean(bright, RADIUS)
     shown = noise.view(-1, 1, 1, 1) * luma_of(mean_bright) / (luma_of(mean_dark) + BLACK)  # (B, 1, h, w)
     share = share_of_photo(mean_dark, shown)
-    return DetailMap(torch.cat([window_mean(torch.cat([gain, offset], 1)), share, shown], 1).float())
+    return DetailMap(torch.cat([window_mean(torch.cat([gain, offset], 1), RADIUS), share, shown], 1).float())
 
 
 def beyond_noise(change: Tensor, noise: Tensor) -> Tensor:
@@ -82,10 +74,3 @@ def share_of_photo(mean_dark: Tensor, shown: Tensor) -> Tensor:
     whole, gone = CLIPPED
     step = ((loud - shown) / (loud - faint)).clamp_(0, 1) * ((gone - luma_of(mean_dark)) / (gone - whole)).clamp_(0, 1)
     return step * step * (3 - 2 * step)
-
-
-def window_mean(x: Tensor) -> Tensor:
-    """(B, C, h, w) -> means over windows of 2 RADIUS + 1 pixels; at the edges over what there is of a window."""
-    side = 2 * RADIUS + 1
-    x = F.avg_pool2d(x, (side, 1), 1, (RADIUS, 0), count_include_pad=False)
-    return F.avg_pool2d(x, (1, side), 1, (0, RADIUS), count_include_pad=False)

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.enhancing.detail import DetailMap, beyond_noise, fit_detail, map_size, share_of_photo
+from engine.enhancing.detail import DetailMap, beyond_noise, fit_detail, share_of_photo
 from engine.enhancing.pictures import luma_of
 from engine.enhancing.sizes import resized
+from engine.enhancing.windows import map_size
 
 
 def with_detail(dark: Tensor, curve, size=None, amount: float = 1.0) -> Tensor:
