@@ -68,8 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--enlarge", type=float, default=0.0, metavar="M", help="of so many megapixels; 0: as they are")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="folder that keeps the network's pictures")
     options = parser.parse_args(arguments)
-    enhancer = load_enhancer(options.config_path, options.weights_path, options.device, light_order=0.0, detail=0.0,
-                             max_working_megapixels=0.0)
+    enhancer = load_enhancer(options.config_path, options.weights_path, options.device, light_order=0.0, white_balance=0.0,
+                             detail=0.0, max_working_megapixels=0.0)
     names = ["niqe", "piqe"] if options.high is None else ["psnr", "ssim", "lpips"]
     suite = MetricSuite(names, enhancer.device)
     pairs = BenchmarkSet("pictures", options.low, options.high).pairs()[:: options.every]
@@ -81,7 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             bright = network_picture(enhancer, dark, megapixels, cache)
             for detail in options.detail:
                 start = time.perf_counter()
-                result = finished(dark, bright, light_order=enhancer.config.inference_light_order, detail=detail)
+                result = finished(dark, bright, light_order=enhancer.config.inference_light_order,
+                                  white_balance=enhancer.config.inference_white_balance, detail=detail)
                 seconds = time.perf_counter() - start
                 scores = suite.score(result, reference)
                 rows[megapixels, detail].append([*(scores[name] for name in suite.available), seconds])

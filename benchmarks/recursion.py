@@ -64,15 +64,16 @@ def progress(model: HVR, dark: np.ndarray, supervision_steps: int) -> list[tuple
 
 @torch.no_grad()
 def per_supervision_step(model: HVR, dark: np.ndarray, supervision_steps: int, seed: int) -> list[np.ndarray]:
-    """The result of each number of supervision steps, from the latents of `seed`, with the model's mean of steps and its order
-    of light, but no detail."""
+    """The result of each number of supervision steps, from the latents of `seed`, with the model's mean of steps, order of
+    light and white balance, but no detail."""
     x = to_input(model, dark)
     state, pictures, mean = model.initial_state(x, seeds=seed), [], MeanPicture()
     for _ in range(supervision_steps):
         state, output = model.sample(x, state, N=1)
         mean.add(output)
         bright = model.to_unit_range(cut_border(mean.mean() if model.inference_average else output, model.inference_border))
-        pictures.append(finished(dark, bright.clamp(0, 1), light_order=model.inference_light_order))
+        pictures.append(finished(dark, bright.clamp(0, 1), light_order=model.inference_light_order,
+                                 white_balance=model.inference_white_balance))
     return pictures
 
 

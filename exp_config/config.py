@@ -66,6 +66,7 @@ class Config:
     inference_average: bool = False                 # a result is the mean of the pictures after all supervision steps;
     #                                                 false: published, the last one
     inference_light_order: float = 0.0              # how far what is equally light in a photo is so in its result, 0 to 1
+    inference_white_balance: float = 0.0            # how much of the cast of what came out of the dark is taken off, 0 to 1
     inference_detail: float = 0.0                   # how much of a photo's own fine structure its result has, 0 to 1
     inference_megapixels: float = 0.0               # larger photos are shown to the network as copies of so many; 0: whole
     normalize_one_to_one: bool = True               # images in [-1, 1] (tanh head); false: [0, 1] (sigmoid head)

@@ -24,8 +24,7 @@ PART = (slice(250, 390), slice(250, 460))  # rows and columns of the sample that
 
 
 def network_picture(model: HVR, dark: np.ndarray) -> torch.Tensor:
-    """What the network makes of uint8 (H, W, 3), in the photo's order of light, with nothing else done: float (1, 3, H, W) in
-    [0, 1]."""
+    """What the network makes of uint8 (H, W, 3), without detail: float (1, 3, H, W) in [0, 1]."""
     return enhance(model, torch.from_numpy(dark / np.float32(255)).permute(2, 0, 1)[None], detail=0.0)
 
 

@@ -109,13 +109,15 @@ class HVR(nn.Module):
                  swin_depths: list[int] | None = None, swin_num_heads: list[int] | None = None, swin_window_size: int = 8,
                  swin_mlp_ratio: float = 2.0, T: int = 2, C: int = 2, N: int = 2, z_distribution: str = "normal",
                  inference_border: int = 0, inference_detail: float = 0.0, inference_average: bool = False,
-                 inference_light_order: float = 0.0, normalize_one_to_one: bool = True) -> None:
+                 inference_light_order: float = 0.0, inference_white_balance: float = 0.0,
+                 normalize_one_to_one: bool = True) -> None:
         super().__init__()
         self.z_dims, self.T, self.C, self.N = z_dims, T, C, N
         self.z_distribution, self.normalize_one_to_one = z_distribution, normalize_one_to_one
         # For engine.enhancing.enhancement; nothing here uses them.
         self.inference_border, self.inference_detail = inference_border, inference_detail
         self.inference_average, self.inference_light_order = inference_average, inference_light_order
+        self.inference_white_balance = inference_white_balance
         self.size_multiple = math.lcm(4, swin_window_size)  # two poolings in L, whole windows in H
         self.embed_layer = PixelLayer(3, embed_dims)
         self.L_net_model = LightUNetPP(embed_dims + z_dims, z_dims, unet_init_features, unet_num_groups)
@@ -133,6 +135,7 @@ class HVR(nn.Module):
             N=config.hvr_n_supervision, z_distribution=config.z_distribution,
             inference_border=config.inference_border, inference_detail=config.inference_detail,
             inference_average=config.inference_average, inference_light_order=config.inference_light_order,
+            inference_white_balance=config.inference_white_balance,
             normalize_one_to_one=config.normalize_one_to_one)
 
     @torch.no_grad()

@@ -31,8 +31,8 @@ from models.hvr import mirror
 from models.latents import State
 
 OnStep = Callable[[str, State], None]
-LIMITS = {"strength": (0, 1), "border": (0, math.inf), "light_order": (0, 1), "detail": (0, 1),
-          "max_working_megapixels": (0, math.inf), "brightness": (-8, 8), "saturation": (0, 8)}
+LIMITS = {"strength": (0, 1), "border": (0, math.inf), "light_order": (0, 1), "white_balance": (0, 1),
+          "detail": (0, 1), "max_working_megapixels": (0, math.inf), "brightness": (-8, 8), "saturation": (0, 8)}
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ class EnhancementError(RuntimeError):
 
 def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0, T: int | None = None,
             C: int | None = None, N: int | None = None, border: int | None = None, precision: str = "auto",
-            average: bool | None = None, light_order: float | None = None, detail: float | None = None,
-            max_working_megapixels: float = 0.0, brightness: float = 0.0, saturation: float = 1.0,
+            average: bool | None = None, light_order: float | None = None, white_balance: float | None = None,
+            detail: float | None = None, max_working_megapixels: float = 0.0, brightness: float = 0.0, saturation: float = 1.0,
             on_step: OnStep | None = None) -> Picture:
     """Enhance a dark picture, on the device of `model`; the result has the kind, type, shape and range of `image`.
 
@@ -59,6 +59,8 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
         the model's.
     light_order: how far the result keeps the picture's order of light (see engine.enhancing.light_order), 0 to 1; None: the
         model's.
+    white_balance: how much of the cast of what came out of the dark is taken off (see engine.enhancing.white_balance), 0 to 1;
+        None: the model's.
     detail: how much of the picture's own fine structure the result has instead of the network's (see engine.enhancing.detail),
         0 to 1; None: the model's.
     max_working_megapixels: a larger picture is shown to the network as a copy of so many; the result has the picture's size
@@ -72,10 +74,11 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
     """
     border = model.inference_border if border is None else border
     light_order = model.inference_light_order if light_order is None else light_order
+    white_balance = model.inference_white_balance if white_balance is None else white_balance
     detail = model.inference_detail if detail is None else detail
     average = model.inference_average if average is None else average
-    finishing = {"strength": strength, "light_order": light_order, "detail": detail, "brightness": brightness,
-                 "saturation": saturation}
+    finishing = {"strength": strength, "light_order": light_order, "white_balance": white_balance, "detail": detail,
+                 "brightness": brightness, "saturation": saturation}
     _check_settings(border=border, max_working_megapixels=max_working_megapixels, **finishing)
     device = next(model.parameters()).device
     dtype = autocast_dtype(precision, device, eight_bit=isinstance(image, np.ndarray) and image.dtype == np.uint8)

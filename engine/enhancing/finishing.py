@@ -1,5 +1,5 @@
-"""From the network's picture, of whatever size, to the result: the photo's size, light order, detail, tone and strength, band
-by band."""
+"""From the network's picture, of whatever size, to the result: the photo's size, light, white balance, detail, tone and
+strength, band by band."""
 from __future__ import annotations
 
 from typing import Any
@@ -9,29 +9,31 @@ import torch
 from torch import Tensor
 
 from engine.enhancing.detail import DetailMap, fit_detail
-from engine.enhancing.light_order import LightOrder, fit_light_order
+from engine.enhancing.gains import GainMap, fit_gains
+from engine.enhancing.light_order import order_gains
 from engine.enhancing.noise import noise_of
 from engine.enhancing.pictures import Picture, put_rows, rows_of, size_of
 from engine.enhancing.sizes import bands, enlarged_rows, resized, shrunk
 from engine.enhancing.tone import adjusted
+from engine.enhancing.white_balance import balance_gains
 from engine.enhancing.windows import map_size
 
 
-def finished(image: Picture, bright: Tensor, *, strength: float = 1.0, light_order: float = 0.0, detail: float = 0.0,
-             brightness: float = 0.0, saturation: float = 1.0) -> Picture:
+def finished(image: Picture, bright: Tensor, *, strength: float = 1.0, light_order: float = 0.0,
+             white_balance: float = 0.0, detail: float = 0.0, brightness: float = 0.0, saturation: float = 1.0) -> Picture:
     """The result for a checked photo (see `pictures`), of its size and kind.
 
     bright: the network's picture of it (B, 3, h, w) in [0, 1], of the photo's size or smaller. The rest: see
     `engine.enhancing.enhancement.enhance`; with no more than these the result is the network's picture, bit for bit.
     """
     size = size_of(image)
-    order, own = maps_of(image, bright, light_order, detail)
+    gains, own = maps_of(image, bright, light_order, white_balance, detail)
     result: Any = torch.empty_like(image) if isinstance(image, Tensor) else np.empty_like(image)
     for top, bottom in bands(*size):
         photo = rows_of(image, top, bottom, bright.device)
         picture = enlarged_rows(bright, size, top, bottom)
-        if order is not None:
-            picture = order.apply(picture, size, top)
+        if gains is not None:
+            picture = gains.apply(picture, size, top)
         if own is not None:
             picture = own.apply(picture, photo, size, top, detail)
         picture = adjusted(picture, brightness, saturation)
@@ -39,15 +41,19 @@ def finished(image: Picture, bright: Tensor, *, strength: float = 1.0, light_ord
     return result
 
 
-def maps_of(image: Picture, bright: Tensor, light_order: float, detail: float) -> tuple[LightOrder | None, DetailMap | None]:
+def maps_of(image: Picture, bright: Tensor, light_order: float, white_balance: float,
+            detail: float) -> tuple[GainMap | None, DetailMap | None]:
     """What a checked photo does to the network's picture of it (B, 3, h, w), and then to what comes of that; None: nothing,
-    as an amount of 0 says."""
-    if not light_order and not detail:
+    as amounts of 0 say."""
+    if not (light_order or white_balance or detail):
         return None, None
     dark = shrunk(image, map_size(bright.shape[-2], bright.shape[-1]), bright.device)
     bright = resized(bright, dark.shape[-2:])
-    order = fit_light_order(dark, bright, light_order) if light_order else None
-    if not detail:
-        return order, None
-    picture = bright if order is None else order.apply(bright, dark.shape[-2:], 0)
-    return order, fit_detail(dark, picture, noise_of(image, bright.device))
+    gains = None
+    if light_order or white_balance:
+        gain = order_gains(dark, bright, light_order) if light_order else torch.ones_like(bright)
+        if white_balance:
+            gain = gain * balance_gains(dark, bright * gain, white_balance)
+        gains = fit_gains(bright, gain)
+        bright = gains.apply(bright, dark.shape[-2:], 0)
+    return gains, fit_detail(dark, bright, noise_of(image, bright.device)) if detail else None

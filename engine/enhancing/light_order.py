@@ -4,13 +4,10 @@ A camera or an eye that sees more light answers with one curve for the whole sce
 surroundings suggest, and now and then turns round which of two places is the lighter one (lightness order error: Wang et al.,
 IEEE TIP 2013). Here the one rising curve that fits its picture best is found (isotonic regression: Barlow et al., 1972), from
 the lightness max(R, G, B) of the photo to that of the picture, and each place of the picture is brought to it: as light as the
-network made such places on the whole. The gain varies with the picture's own edges (guided filter: He, Sun and Tang, TPAMI
-2013), so the photo's noise does not come along. A share of the change is of each channel's own curve, which evens out casts
-that vary over the picture.
+network made such places on the whole. A share of the change is of each channel's own curve, which evens out casts that vary
+over the picture.
 """
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,48 +15,19 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 from torch import Tensor
 
-from engine.enhancing.sizes import enlarged_rows, resized
-from engine.enhancing.windows import local_fit
+from engine.enhancing.gains import gain_to, lightness
 
 GROUPS = 256           # of equally many pixels, in the order of the photo's lightness: the curve goes through their means
-OF_CHANNELS = 0.3      # share of the change that is of the curves of R, G and B by themselves; the rest is of the lightness
-RADIUS = 1             # of the windows of the fit, in pixels of the small copies: 3x3
-EPSILON = 1e-3         # added to the variance of a window: fainter differences than 0.03 take the gain of their surroundings
-BLACK = 0.02           # added to both sides of a gain: near black it is next to 1
-GAINS = 0.2, 5.0       # the least and the largest
-WHITE = 0.95           # nothing is raised beyond it: what was not white does not become so
+OF_CHANNELS = 0.4      # share of the change that is of the curves of R, G and B by themselves; the rest is of the lightness
 
 
-@dataclass(frozen=True)
-class LightOrder:
-    """maps (B, 6, h, w): the gain of R, G and B at a lightness of 0, and how it changes with that of a pixel."""
-
-    maps: Tensor
-
-    def apply(self, picture: Tensor, size: tuple[int, int], top: int) -> Tensor:
-        """Rows `top` and following of a picture of `size`, (B, 3, rows, W) in [0, 1], in the photo's order of light."""
-        maps = enlarged_rows(self.maps, size, top, top + picture.shape[-2])
-        light = lightness(picture)
-        gain = torch.addcmul(maps[:, :3], maps[:, 3:], light).clamp_(*GAINS)
-        return gain.minimum((WHITE / light.clamp(min=BLACK)).clamp_(min=1)).mul_(picture)
-
-
-def fit_light_order(dark: Tensor, bright: Tensor, amount: float) -> LightOrder:
-    """The gains from the network's picture to the same in a photo's order of light, as far as `amount` says, 0 to 1.
-
-    dark: the photo (B, 3, h, w) in [0, 1], of `engine.enhancing.windows.map_size`; bright: the network's picture, no smaller.
-    """
-    bright = resized(bright, dark.shape[-2:])
+def order_gains(dark: Tensor, bright: Tensor, amount: float) -> Tensor:
+    """Gains (B, 3, h, w) that bring a network's picture of a photo, both (B, 3, h, w) in [0, 1], to the photo's order of light,
+    as far as `amount` says, 0 to 1."""
     light = lightness(bright)
-    gain = ((on_one_curve(lightness(dark), light) + BLACK) / (light + BLACK)) ** (amount * (1 - OF_CHANNELS))
-    gain = gain * ((on_one_curve(dark, bright) + BLACK) / (bright + BLACK)) ** (amount * OF_CHANNELS)
-    slope, offset = local_fit(light, gain, RADIUS, EPSILON)
-    return LightOrder(torch.cat([offset, slope], 1))
-
-
-def lightness(picture: Tensor) -> Tensor:
-    """(B, 3, H, W) -> (B, 1, H, W), the largest of R, G and B, as the lightness order error has it."""
-    return picture.amax(1, keepdim=True)
+    of_light = gain_to(on_one_curve(lightness(dark), light), light)
+    of_channels = gain_to(on_one_curve(dark, bright), bright)
+    return of_light ** (amount * (1 - OF_CHANNELS)) * of_channels ** (amount * OF_CHANNELS)
 
 
 def on_one_curve(dark: Tensor, bright: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ from typing import Any, NoReturn
 from data.files.kinds import FORMATS
 from exp_config import PROJECT_ROOT
 
-LOOK = ("seed", "z_distribution", "border", "strength", "average", "light_order", "detail", "max_working_megapixels",
-        "brightness", "saturation", "precision", "hvr_t", "hvr_c", "hvr_n_supervision", "hvr_n_sup_factor")
+LOOK = ("seed", "z_distribution", "border", "strength", "average", "light_order", "white_balance", "detail",
+        "max_working_megapixels", "brightness", "saturation", "precision", "hvr_t", "hvr_c", "hvr_n_supervision",
+        "hvr_n_sup_factor")
 WRONG_USAGE = 2  # exit status
 
 
@@ -97,6 +98,8 @@ def add_look_options(parser: argparse.ArgumentParser, megapixels: str = "the con
                       help="0: gray, 1: the network's colours, 1.4: stronger ones")
     look.add_argument("--light_order", type=number(float, 0, 1), metavar="O", help="how far what is equally light in the "
                       "photo is so in the result; 0: each place as light as the network makes it; default: the config's")
+    look.add_argument("--white_balance", type=number(float, 0, 1), metavar="W", help="how much of the colour cast of what "
+                      "came out of the dark is taken off; default: the config's")
     look.add_argument("--detail", type=number(float, 0, 1), metavar="D", help="how much of the photo's own fine structure "
                       "the result has, where the photo has light; 0: what the network paints; default: the config's")
     look.add_argument("--max_working_megapixels", type=number(float, 0, 178), metavar="M", help="larger photos are shown to "

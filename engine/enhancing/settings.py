@@ -22,6 +22,7 @@ class Settings:
     N: int
     average: bool = False
     light_order: float = 0.0
+    white_balance: float = 0.0
     detail: float = 0.0
     max_working_megapixels: float = 0.0
     brightness: float = 0.0
@@ -30,8 +31,8 @@ class Settings:
     @classmethod
     def of(cls, config: Config, *, hvr_t: int | None = None, hvr_c: int | None = None, hvr_n_supervision: int | None = None,
            hvr_n_sup_factor: float | None = None, border: int | None = None, z_distribution: str | None = None,
-           average: bool | None = None, light_order: float | None = None, detail: float | None = None,
-           max_working_megapixels: float | None = None, **others: Any) -> Settings:
+           average: bool | None = None, light_order: float | None = None, white_balance: float | None = None,
+           detail: float | None = None, max_working_megapixels: float | None = None, **others: Any) -> Settings:
         """Those of the weights' config where an option is None. `others`: fields of this class that no config has."""
         return cls(
             T=_given(hvr_t, config.hvr_t), C=_given(hvr_c, config.hvr_c),
@@ -39,7 +40,8 @@ class Settings:
                                 _given(hvr_n_sup_factor, config.hvr_n_sup_factor)),
             border=_given(border, config.inference_border), z_distribution=_given(z_distribution, config.z_distribution),
             average=_given(average, config.inference_average),
-            light_order=_given(light_order, config.inference_light_order), detail=_given(detail, config.inference_detail),
+            light_order=_given(light_order, config.inference_light_order),
+            white_balance=_given(white_balance, config.inference_white_balance), detail=_given(detail, config.inference_detail),
             max_working_megapixels=_given(max_working_megapixels, config.inference_megapixels),
             **others)
 

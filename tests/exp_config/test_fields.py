@@ -75,7 +75,7 @@ def test_what_goes_beyond_the_paper_is_off_in_the_published_experiments():
         config = Config.named(name)
         off = (config.sensor_noise_rate, config.uneven_light_rate, config.change_weight, config.hvr_n_progressive,
                config.ema_decay, config.inference_average, config.inference_border, config.inference_light_order,
-               config.inference_detail, config.inference_megapixels)
+               config.inference_white_balance, config.inference_detail, config.inference_megapixels)
         assert set(off) == {0}
         assert config.colour_kept_range == config.normal_mean_range == config.reference_mean == [0.0, 0.0]
         assert config.loss_weight.keys() == {"mae", "sat", "lpips"}

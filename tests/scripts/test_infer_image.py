@@ -117,7 +117,7 @@ def test_single_file_with_every_option_of_the_result(run, folder, tmp_path, mode
         (("--average",), {"average": True}), (("--border", "8"), {"border": 8}),
         (("--brightness", "-0.5"), {"brightness": -0.5}),
         (("--saturation", "1.4"), {"saturation": 1.4}), (("--detail", "0.7"), {"detail": 0.7}),
-        (("--light_order", "0.7"), {"light_order": 0.7}),
+        (("--light_order", "0.7"), {"light_order": 0.7}), (("--white_balance", "0.7"), {"white_balance": 0.7}),
         (("--detail", "1", "--max_working_megapixels", "0.0002"), {"detail": 1, "max_working_megapixels": 0.0002}),
     ):
         status, _, _ = run("--input_path", source, "--output_dir", out, *options)

@@ -79,14 +79,15 @@ def test_a_smaller_working_size_is_the_networks_picture_of_a_copy(model, photo, 
     picture = enlarged_rows(bright, (21, 34), 0, 21)
     if detail:
         whole = torch.from_numpy(image).permute(2, 0, 1)[None]
-        picture = maps_of(image, bright, 0.0, detail)[1].apply(picture, whole, (21, 34), 0, detail)
+        picture = maps_of(image, bright, 0.0, 0.0, detail)[1].apply(picture, whole, (21, 34), 0, detail)
     wanted = adjusted(picture, 0.5, 1.3)[0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose(enhance(model, image, **settings), wanted, atol=1e-5)
 
 
 def test_bands_batches_and_kinds_agree(model, make_photo, monkeypatch):
     photos = [make_photo(40, 30, seed) for seed in (0, 1)]
-    settings = {"detail": 1.0, "light_order": 1.0, "max_working_megapixels": 500e-6, "brightness": 0.3, "strength": 0.9}
+    settings = {"detail": 1.0, "light_order": 1.0, "white_balance": 0.5, "max_working_megapixels": 500e-6,
+                "brightness": 0.3, "strength": 0.9}
     wanted = [enhance(model, photo / np.float32(255), **settings) for photo in photos]
     batch = torch.stack([torch.from_numpy(photo).permute(2, 0, 1) / 255 for photo in photos])
     for pixels in (1, 100, 10**6):
@@ -103,7 +104,8 @@ def test_a_working_size_of_one_pixel_more_changes_next_to_nothing(monkeypatch):
     results = []
     for size in ((200, 299), (201, 300)):  # the network extends the second by 7 rows and 4 columns more, to whole windows
         monkeypatch.setattr(engine.enhancing.enhancement, "working_size", lambda *_, size=size: size)
-        results.append(enhance(model, photo, detail=1, light_order=1, max_working_megapixels=0.06))
+        results.append(enhance(model, photo, detail=1, light_order=1, white_balance=0.5,
+                               max_working_megapixels=0.06))
     assert -10 * np.log10(np.square(results[0] - results[1]).mean()) > 45
 
 
@@ -130,7 +132,8 @@ def test_gradients_of_16_bits_stay_smooth_through_everything(model, monkeypatch)
     monkeypatch.setattr(HVR, "sample", lambda self, x, **_: (None, ((x + 1) / 2) ** 0.5 * 2 - 1))
     ramp = np.linspace(12000, 16000, 900).astype(np.uint16)                # 4 values a pixel; 8 bits have steps of 257
     image = np.broadcast_to(ramp[None, :, None], (64, 900, 3))
-    out = enhance(model, image, detail=1, light_order=1, max_working_megapixels=0.01, brightness=0.5, saturation=1.2)
+    out = enhance(model, image, detail=1, light_order=1, white_balance=1, max_working_megapixels=0.01,
+                  brightness=0.5, saturation=1.2)
     assert out.dtype == np.uint16
     steps = np.diff(out[:, 100:-100].astype(int), axis=1)
     assert steps.min() >= 0 and 0 < steps.max() < 20
@@ -214,8 +217,8 @@ def test_unfit_settings_are_named(model, photo):
         enhance(model, photo, strength=1.5)
     with pytest.raises(ImageError, match="border = -1; expected 0 or more"):
         enhance(model, photo, border=-1)
-    for name, value in (("detail", 1.1), ("light_order", -0.1), ("max_working_megapixels", -1), ("brightness", 9),
-                        ("saturation", float("nan"))):
+    for name, value in (("detail", 1.1), ("light_order", -0.1), ("white_balance", 2), ("max_working_megapixels", -1),
+                        ("brightness", 9), ("saturation", float("nan"))):
         with pytest.raises(ImageError, match=f"{name} = {value}"):
             enhance(model, photo, **{name: value})
     with pytest.raises(DeviceError, match="fp64.*auto, fp32, bf16, fp16"):

@@ -9,9 +9,8 @@ from torch import Tensor
 from engine.enhancing import sizes
 from engine.enhancing.enhancement import enhance
 from engine.enhancing.finishing import finished
-from engine.enhancing.light_order import fit_light_order, rising_curve
+from engine.enhancing.light_order import rising_curve
 from engine.enhancing.sizes import resized
-from engine.enhancing.windows import map_size
 from exp_config import Config
 from metrics.loe import loe
 from models import HVR
@@ -147,12 +146,6 @@ def test_the_curve_rises_and_is_the_nearest():
     np.testing.assert_allclose(rising_curve(x, -x), np.full(5000, -x.mean()), atol=1e-3)   # what falls is best a constant
     levels = np.repeat([1.0, 2.0, 4.0], 100)                                               # photos have few levels in the dark
     np.testing.assert_allclose(rising_curve(levels, levels**2), levels**2)
-
-
-def test_gains_are_of_the_small_copy():
-    dark = scene()
-    small = resized(dark, map_size(HEIGHT, WIDTH))
-    assert fit_light_order(small, dark**0.5, 1.0).maps.shape == (1, 6, HEIGHT // 4, WIDTH // 4)
 
 
 def test_the_order_is_the_models_unless_given(make_photo, monkeypatch):
