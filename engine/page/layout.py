@@ -30,6 +30,7 @@ SLIDERS = (
     ("strength", "Strength", "0: the photo as it was, 1: the network's picture", 0, 1, 0.05),
     ("brightness", "Brightness", "around the network's own choice; 1 is twice the light", -2, 2, 0.1),
     ("saturation", "Saturation", "0: gray, 1: the network's colours", 0, 2, 0.05),
+    ("white_balance", "White balance", "how much of the colour cast of what came out of the dark is taken off", 0, 1, 0.05),
     ("detail", "Detail", "how much fine structure comes from the photo itself", 0, 1, 0.05),
     ("N", "Supervision steps", "rounds of the recursion: more change, more time", 1, 8, 1),
     ("max_working_megapixels", "Working size", "megapixels that the network sees, the result is as large as the photo; 0: all",

@@ -17,7 +17,7 @@ CODE = ("train.py", "infer_image.py", "infer_video.py", "app.py", "data", "engin
 OPTIONAL = {"av", "pyiqa", "onnx", "onnxscript", "onnxruntime",  # asked for by name where they are missing
             "gradio", "fastapi", "uvicorn", "starlette",         # so is the page's first, which brings the others
             "triton"}                                        # comes with torch where there are NVIDIA cards
-FOR_PYIQA = {"scipy", "pyyaml", "requests", "huggingface-hub"}  # imported by pyiqa, which is installed without its list
+FOR_PYIQA = {"pyyaml", "requests", "huggingface-hub"}  # imported by pyiqa, which is installed without its list
 FOR_SCRIPTS = {"packaging", "pyvips-binary"}                     # setup_env.sh reads versions with it; pyvips's library
 
 

@@ -217,12 +217,12 @@ def test_a_preview_of_another_person_passes_and_changes_nothing(make_job, make_u
 
 def test_settings_are_the_sliders(make_job, make_upload, enhancer, weights, tmp_path):
     photo = make_upload(tmp_path / "photo.png")
-    others = replace(enhancer.settings, strength=0.5, N=3, detail=0.5, brightness=-0.3, saturation=1.4,
+    others = replace(enhancer.settings, strength=0.5, N=3, detail=0.5, brightness=-0.3, saturation=1.4, white_balance=0.7,
                      max_working_megapixels=0.001)
     progress = finished(make_job(photo, enhancer=replace(enhancer, settings=others)))
     infer_image.main([*weights, "--strength", "0.5", "--hvr_n_supervision", "3", "--detail", "0.5", "--brightness", "-0.3",
-                      "--saturation", "1.4", "--max_working_megapixels", "0.001", "--input_path", str(photo), "--output_dir",
-                      str(tmp_path / "out")])
+                      "--saturation", "1.4", "--white_balance", "0.7", "--max_working_megapixels", "0.001",
+                      "--input_path", str(photo), "--output_dir", str(tmp_path / "out")])
     assert progress.results[0].file.read_bytes() == (tmp_path / "out/photo.png").read_bytes()
 
 
