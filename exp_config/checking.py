@@ -157,8 +157,8 @@ def _check_ranges(c: Any) -> None:
         need(name, value is None or value >= 1, "at least 1, or null for all")
     for name in ("geometry_rate", "augment_rate", "sensor_noise_rate", "sensor_jpeg_rate", "uneven_light_rate",
                  "uneven_colour_spread", "cast_gain_spread", "cast_black_spread",
-                 "lr_cosine_warmup_rate", "exposure_mean", "inference_light_order",
-                 "inference_white_balance", "inference_detail"):
+                 "lr_cosine_warmup_rate", "exposure_mean", "inference_light_order", "inference_white_balance",
+                 "inference_detail"):
         need(name, 0 <= getattr(c, name) <= 1, "a number in [0, 1]")
     for name in ("project_name", "exp_name"):  # parts of the run folder's name
         need(name, _is_file_name(getattr(c, name)), "a part of a folder's name: some printable characters, no / or \\")

@@ -12,7 +12,7 @@ from torch import Tensor
 from engine.enhancing.gains import gain_to, lightness
 from engine.enhancing.pictures import luma_of
 
-POWER = 2  # of the share of its light that the network has added to a pixel: as much it counts, and is changed
+POWER = 2  # of the share of a pixel's light that the network has added: so much the pixel counts, and is changed
 
 
 def balance_gains(dark: Tensor, bright: Tensor, amount: float) -> Tensor:
