@@ -18,12 +18,12 @@ from engine.enhancing.pictures import luma_of
 from engine.enhancing.sizes import enlarged_rows, resized
 from engine.enhancing.windows import local_fit, window_mean
 
-RADIUS = 2             # of the windows of the fit, in pixels of these copies: 5x5
+RADIUS = 1             # of the windows of the fit, in pixels of these copies: 3x3
 EPSILON = 1e-7         # added to the variance of a window: flat ones are not divided by nothing
 # Noise as it would show in the result, in luma and in colours: the photo's detail up to the first, none from the second on.
 # Grain that has colours is seen, and disliked, sooner than grain that has none.
-FAINT, LOUD = (4 / 255, 2 / 255), (7 / 255, 4 / 255)
-OF_NOISE = 0.7, 1.0    # detail of so many times that noise, in luma and in colours, is none
+FAINT, LOUD = (4 / 255, 2 / 255), (8 / 255, 4 / 255)
+OF_NOISE = 0.6, 1.0    # detail of so many times that noise, in luma and in colours, is none
 CLIPPED = (251 / 255, 254 / 255)  # mean luma of a window: up to the first the photo has all its detail, from the second on none
 TINY = 1e-12           # added to squares that are divided by: no change is not divided by nothing
 BLACK = 1e-3           # added to the luma that the network's is compared with

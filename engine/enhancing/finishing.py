@@ -51,9 +51,15 @@ def maps_of(image: Picture, bright: Tensor, light_order: float, white_balance: f
     bright = resized(bright, dark.shape[-2:])
     gains = None
     if light_order or white_balance:
-        gain = order_gains(dark, bright, light_order) if light_order else torch.ones_like(bright)
-        if white_balance:
-            gain = gain * balance_gains(dark, bright * gain, white_balance)
-        gains = fit_gains(bright, gain)
+        gains = fit_gains(bright, gains_of(dark, bright, light_order, white_balance))
         bright = gains.apply(bright, dark.shape[-2:], 0)
     return gains, fit_detail(dark, bright, noise_of(image, bright.device)) if detail else None
+
+
+def gains_of(dark: Tensor, bright: Tensor, light_order: float, white_balance: float) -> Tensor:
+    """Gains (B, 3, h, w) for the network's picture of a photo, both (B, 3, h, w) in [0, 1]. Order comes before the balance,
+    which is of the scene as the result shows it, and once more after it: what has been balanced has another order of light."""
+    gain = order_gains(dark, bright, light_order) if light_order else torch.ones_like(bright)
+    if white_balance:
+        gain = gain * balance_gains(dark, bright * gain, white_balance)
+    return gain * order_gains(dark, bright * gain, light_order) if light_order else gain

@@ -11,7 +11,7 @@ from engine.enhancing.sizes import enlarged_rows
 from engine.enhancing.windows import local_fit
 
 RADIUS = 1             # of the windows of the fit, in pixels of the small copies: 3x3
-EPSILON = 2e-4         # added to the variance of a window: fainter differences than 0.014 take the gain of their surroundings
+EPSILON = 4e-4         # added to the variance of a window: fainter differences than 0.02 take the gain of their surroundings
 ROUNDS = 3             # of the fit, the second and third of what is left (twicing: Tukey, "Exploratory Data Analysis", 1977)
 BLACK = 0.02           # added to both sides of a gain: near black it is next to 1
 BOUNDS = 0.2, 5.0      # of a gain

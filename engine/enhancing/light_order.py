@@ -5,7 +5,7 @@ surroundings suggest, and now and then turns round which of two places is the li
 IEEE TIP 2013). Here the one rising curve that fits its picture best is found (isotonic regression: Barlow et al., 1972), from
 the lightness max(R, G, B) of the photo to that of the picture, and each place of the picture is brought to it: as light as the
 network made such places on the whole. A share of the change is of each channel's own curve, which evens out casts that vary
-over the picture.
+over the picture: the grayer a place, the more, as a strong colour is no cast.
 """
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from torch import Tensor
 from engine.enhancing.gains import gain_to, lightness
 
 GROUPS = 256           # of equally many pixels, in the order of the photo's lightness: the curve goes through their means
-OF_CHANNELS = 0.4      # share of the change that is of the curves of R, G and B by themselves; the rest is of the lightness
+OF_CHANNELS = 0.35     # share of the change that is of the curves of R, G and B by themselves where a picture is gray; in
+                       # colours less, by the root of their smallest over their largest of R, G and B: the rest is of lightness
 
 
 def order_gains(dark: Tensor, bright: Tensor, amount: float) -> Tensor:
@@ -27,7 +28,8 @@ def order_gains(dark: Tensor, bright: Tensor, amount: float) -> Tensor:
     light = lightness(bright)
     of_light = gain_to(on_one_curve(lightness(dark), light), light)
     of_channels = gain_to(on_one_curve(dark, bright), bright)
-    return of_light ** (amount * (1 - OF_CHANNELS)) * of_channels ** (amount * OF_CHANNELS)
+    share = amount * OF_CHANNELS * gain_to(bright.amin(1, keepdim=True), light).sqrt()
+    return of_light ** (amount - share) * of_channels**share
 
 
 def on_one_curve(dark: Tensor, bright: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ def test_texture_that_the_network_lost_is_the_photos_again_unless_it_is_noise(no
 def test_the_share_falls_where_noise_would_show():
     """Of the photo's colours sooner than of its light."""
     light = torch.full((1, 3, 4, 5), 0.1)
-    levels = torch.tensor([1, 2, 3, 4.3, 5.5, 9]).view(-1, 1, 1, 1) / 255
+    levels = torch.tensor([1, 2, 3, 4.3, 6, 9]).view(-1, 1, 1, 1) / 255
     of_luma, of_colour = share_of_photo(light.expand(6, -1, -1, -1), levels.expand(-1, -1, 4, 5)).mean((2, 3)).unbind(1)
     assert of_luma[:3].tolist() == [1, 1, 1] and 0.96 < of_luma[3] < 1 and 0.4 < of_luma[4] < 0.6 and of_luma[5] == 0
     assert of_colour[:2].tolist() == [1, 1] and 0.4 < of_colour[2] < 0.6 and of_colour[3:].tolist() == [0, 0, 0]
