@@ -2,6 +2,7 @@
 strength, band by band."""
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,8 @@ def maps_of(image: Picture, bright: Tensor, light_order: float, white_balance: f
 def gains_of(dark: Tensor, bright: Tensor, light_order: float, white_balance: float) -> Tensor:
     """Gains (B, 3, h, w) for the network's picture of a photo, both (B, 3, h, w) in [0, 1]. Order comes before the balance,
     which is of the scene as the result shows it, and once more after it: what has been balanced has another order of light."""
-    gain = order_gains(dark, bright, light_order) if light_order else torch.ones_like(bright)
+    each_time = 1 - math.sqrt(1 - light_order)  # what is left after both is 1 - light_order
+    gain = order_gains(dark, bright, each_time) if light_order else torch.ones_like(bright)
     if white_balance:
         gain = gain * balance_gains(dark, bright * gain, white_balance)
-    return gain * order_gains(dark, bright * gain, light_order) if light_order else gain
+    return gain * order_gains(dark, bright * gain, each_time) if light_order else gain

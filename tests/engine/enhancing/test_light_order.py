@@ -54,6 +54,14 @@ def test_equal_light_of_the_photo_becomes_equal_light_of_the_result():
     assert orders[1] < 0.8 * orders[0] and orders[2] < 0.3 * orders[0]
 
 
+def test_half_of_the_order_is_half_of_the_way():
+    """With nothing between the two times that order is found."""
+    dark = scene().mean(1, keepdim=True).expand(-1, 3, -1, -1).contiguous()
+    bright = (dark**0.5 * slope_over_rows(0.9, 1.1)).clamp(0, 1)
+    none, half, all_of_it = (in_order(dark, bright, amount) for amount in (0.0, 0.5, 1.0))
+    assert 0.45 < (half - none).norm() / (all_of_it - none).norm() < 0.55
+
+
 def test_the_dark_and_the_bright_parts_keep_their_mean():
     dark = scene()
     bright = (dark**0.5 * slope_over_rows(0.8, 1.2)).clamp(0, 1)
