@@ -46,7 +46,7 @@ def one_run(photos: Path, device: str, options: Sequence[str]) -> tuple[float, f
 
 
 def network_share(enhancer: Enhancer, photo: Path, folder: Path) -> float:
-    """Time of the network on its copy of the photo over that of the whole way from file to file, median of two."""
+    """Time of the network on its copy of the photo over that of the whole way from file to file, median of five."""
     pixels = read_photo(photo).pixels
     size = working_size(pixels.shape[0], pixels.shape[1], enhancer.settings.max_working_megapixels)
     small = shrunk(pixels, size, enhancer.device)[0].permute(1, 2, 0).cpu().numpy()
@@ -63,7 +63,7 @@ def network_share(enhancer: Enhancer, photo: Path, folder: Path) -> float:
         return time.perf_counter() - begin
 
     alone()
-    times = [(seconds(alone), seconds(whole_way)) for _ in range(2)]
+    times = [(seconds(alone), seconds(whole_way)) for _ in range(5)]
     return median(network / everything for network, everything in times)
 
 

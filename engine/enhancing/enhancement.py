@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from engine.device import autocast_dtype
-from engine.enhancing.finishing import finished
+from engine.enhancing.finishing import finished, small_copy
 from engine.enhancing.pictures import ImageError, Picture, check_picture, size_of
 from engine.enhancing.sizes import shrunk, working_size
 from engine.failures import is_out_of_memory
@@ -84,11 +84,12 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
     dtype = autocast_dtype(precision, device, eight_bit=isinstance(image, np.ndarray) and image.dtype == np.uint8)
     check_picture(image)
     x = shrunk(image, working_size(*size_of(image), max_working_megapixels), device)          # (B, 3, h, w)
+    small = small_copy(x)
     x = add_border(model.to_model_range(x), border)
     steps = {"T": T, "C": C, "N": N, "average": average, "on_step": on_step}
     output = cut_border(_sample(model, x, dtype, seed, steps), border)
     del x  # large photos: nothing stays in memory that is not needed
-    return finished(image, model.to_unit_range(output).clamp_(0, 1), **finishing)
+    return finished(image, model.to_unit_range(output).clamp_(0, 1), small, **finishing)
 
 
 def _check_settings(**settings: float) -> None:

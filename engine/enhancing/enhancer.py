@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from engine.background import interruptible
-from engine.device import choose_device
+from engine.device import choose_device, keep_freed_memory
 from engine.enhancing import enhancement
 from engine.enhancing.settings import Settings
 from engine.enhancing.sizes import working_size
@@ -64,6 +64,8 @@ def load_enhancer(config_path: Path, weights_path: Path, device: str = "auto", *
     """
     config = Config.from_checkpoint(config_path)
     model = load_pretrained(config, weights_path, choose_device(device))
+    if next(model.parameters()).device.type == "cpu":
+        keep_freed_memory()
     settings = Settings.of(config, **options)
     model.z_distribution = settings.z_distribution
     return Enhancer(model, config, settings)

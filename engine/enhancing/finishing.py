@@ -20,15 +20,16 @@ from engine.enhancing.white_balance import balance_gains
 from engine.enhancing.windows import map_size
 
 
-def finished(image: Picture, bright: Tensor, *, strength: float = 1.0, light_order: float = 0.0,
+def finished(image: Picture, bright: Tensor, small: Tensor | None = None, *, strength: float = 1.0, light_order: float = 0.0,
              white_balance: float = 0.0, detail: float = 0.0, brightness: float = 0.0, saturation: float = 1.0) -> Picture:
     """The result for a checked photo (see `pictures`), of its size and kind.
 
-    bright: the network's picture of it (B, 3, h, w) in [0, 1], of the photo's size or smaller. The rest: see
-    `engine.enhancing.enhancement.enhance`; with no more than these the result is the network's picture, bit for bit.
+    bright: the network's picture of it (B, 3, h, w) in [0, 1], of the photo's size or smaller. small: the `small_copy` of what
+    the network was shown; None: it is made anew. The rest: see `engine.enhancing.enhancement.enhance`; with no more than these
+    the result is the network's picture, bit for bit.
     """
     size = size_of(image)
-    gains, own = maps_of(image, bright, light_order, white_balance, detail)
+    gains, own = maps_of(image, bright, small, light_order, white_balance, detail)
     result: Any = torch.empty_like(image) if isinstance(image, Tensor) else np.empty_like(image)
     for top, bottom in bands(*size):
         photo = rows_of(image, top, bottom, bright.device)
@@ -42,19 +43,24 @@ def finished(image: Picture, bright: Tensor, *, strength: float = 1.0, light_ord
     return result
 
 
-def maps_of(image: Picture, bright: Tensor, light_order: float, white_balance: float,
+def maps_of(image: Picture, bright: Tensor, small: Tensor | None, light_order: float, white_balance: float,
             detail: float) -> tuple[GainMap | None, DetailMap | None]:
     """What a checked photo does to the network's picture of it (B, 3, h, w), and then to what comes of that; None: nothing,
     as amounts of 0 say."""
     if not (light_order or white_balance or detail):
         return None, None
-    dark = shrunk(image, map_size(bright.shape[-2], bright.shape[-1]), bright.device)
+    dark = small_copy(shrunk(image, bright.shape[-2:], bright.device)) if small is None else small
     bright = resized(bright, dark.shape[-2:])
     gains = None
     if light_order or white_balance:
         gains = fit_gains(bright, gains_of(dark, bright, light_order, white_balance))
         bright = gains.apply(bright, dark.shape[-2:], 0)
     return gains, fit_detail(dark, bright, noise_of(image, bright.device)) if detail else None
+
+
+def small_copy(shown: Tensor) -> Tensor:
+    """What maps are fitted on, of what the network was shown or of a photo, (B, 3, H, W)."""
+    return resized(shown, map_size(shown.shape[-2], shown.shape[-1]))
 
 
 def gains_of(dark: Tensor, bright: Tensor, light_order: float, white_balance: float) -> Tensor:

@@ -29,7 +29,7 @@ class GainMap:
         maps = enlarged_rows(self.maps, size, top, top + picture.shape[-2])
         light = lightness(picture)
         gain = torch.addcmul(maps[:, :3], maps[:, 3:], light).clamp_(*BOUNDS)
-        return gain.minimum((WHITE / light.clamp(min=BLACK)).clamp_(min=1)).mul_(picture)
+        return gain.clamp_(max=(WHITE / light.clamp(min=BLACK)).clamp_(min=1)).mul_(picture)
 
 
 def fit_gains(bright: Tensor, gain: Tensor) -> GainMap:

@@ -53,4 +53,4 @@ def enlarged_rows(x: Tensor, size: tuple[int, int], top: int, bottom: int) -> Te
     below = (above + 1).clamp_(max=x.shape[-2] - 1)
     share = (place - above).to(x.dtype)[:, None]
     rows = torch.lerp(x[..., above, :], x[..., below, :], share)
-    return F.interpolate(rows, (bottom - top, width), mode="bilinear", align_corners=False)
+    return F.interpolate(rows.flatten(1, 2), width, mode="linear", align_corners=False).unflatten(1, rows.shape[1:3])

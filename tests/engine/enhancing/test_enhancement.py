@@ -79,7 +79,7 @@ def test_a_smaller_working_size_is_the_networks_picture_of_a_copy(model, photo, 
     picture = enlarged_rows(bright, (21, 34), 0, 21)
     if detail:
         whole = torch.from_numpy(image).permute(2, 0, 1)[None]
-        picture = maps_of(image, bright, 0.0, 0.0, detail)[1].apply(picture, whole, (21, 34), 0, detail)
+        picture = maps_of(image, bright, None, 0.0, 0.0, detail)[1].apply(picture, whole, (21, 34), 0, detail)
     wanted = adjusted(picture, 0.5, 1.3)[0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose(enhance(model, image, **settings), wanted, atol=1e-5)
 
@@ -104,8 +104,7 @@ def test_a_working_size_of_one_pixel_more_changes_next_to_nothing(monkeypatch):
     results = []
     for size in ((200, 299), (201, 300)):  # the network extends the second by 7 rows and 4 columns more, to whole windows
         monkeypatch.setattr(engine.enhancing.enhancement, "working_size", lambda *_, size=size: size)
-        results.append(enhance(model, photo, detail=1, light_order=1, white_balance=0.5,
-                               max_working_megapixels=0.06))
+        results.append(enhance(model, photo, max_working_megapixels=0.06))
     assert -10 * np.log10(np.square(results[0] - results[1]).mean()) > 45
 
 
