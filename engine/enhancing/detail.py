@@ -23,7 +23,7 @@ EPSILON = 1e-7         # added to the variance of a window: flat ones are not di
 # Noise as it would show in the result, in luma and in colours: the photo's detail up to the first, none from the second on.
 # Grain that has colours is seen, and disliked, sooner than grain that has none.
 FAINT, LOUD = (4 / 255, 2 / 255), (8 / 255, 4 / 255)
-OF_NOISE = 0.6, 1.0    # detail of so many times that noise, in luma and in colours, is none
+OF_NOISE = 0.5, 1.0    # detail of so many times that noise, in luma and in colours, is none
 CLIPPED = (251 / 255, 254 / 255)  # mean luma of a window: up to the first the photo has all its detail, from the second on none
 TINY = 1e-12           # added to squares that are divided by: no change is not divided by nothing
 BLACK = 1e-3           # added to the luma that the network's is compared with

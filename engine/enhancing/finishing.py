@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.enhancing.channel_order import channel_gains
 from engine.enhancing.detail import DetailMap, fit_detail
 from engine.enhancing.gains import GainMap, fit_gains
 from engine.enhancing.light_order import order_gains
@@ -70,4 +71,7 @@ def gains_of(dark: Tensor, bright: Tensor, light_order: float, white_balance: fl
     gain = order_gains(dark, bright, each_time) if light_order else torch.ones_like(bright)
     if white_balance:
         gain = gain * balance_gains(dark, bright * gain, white_balance)
-    return gain * order_gains(dark, bright * gain, each_time) if light_order else gain
+    if light_order:
+        gain = gain * channel_gains(dark, bright * gain, light_order)
+        gain = gain * order_gains(dark, bright * gain, each_time)
+    return gain

@@ -47,6 +47,11 @@ def lightness(picture: Tensor) -> Tensor:
     return picture.amax(1, keepdim=True)
 
 
+def grayness(picture: Tensor) -> Tensor:
+    """(B, 3, H, W) -> (B, 1, H, W), the smallest of R, G and B over the largest: 1 is gray, as is what is next to black."""
+    return gain_to(picture.amin(1, keepdim=True), lightness(picture))
+
+
 def gain_to(wanted: Tensor, found: Tensor) -> Tensor:
     """wanted / found, both in [0, 1]; next to 1 where both are next to black."""
     return (wanted + BLACK) / (found + BLACK)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 from torch import Tensor
 
-from engine.enhancing.gains import gain_to, lightness
+from engine.enhancing.gains import gain_to, grayness, lightness
 
 GROUPS = 256           # of equally many pixels, in the order of the photo's lightness: the curve goes through their means
 OF_CHANNELS = 0.35     # share of the change that is of the curves of R, G and B by themselves where a picture is gray; in
@@ -28,22 +28,25 @@ def order_gains(dark: Tensor, bright: Tensor, amount: float) -> Tensor:
     light = lightness(bright)
     of_light = gain_to(on_one_curve(lightness(dark), light), light)
     of_channels = gain_to(on_one_curve(dark, bright), bright)
-    share = amount * OF_CHANNELS * gain_to(bright.amin(1, keepdim=True), light).sqrt()
+    share = amount * OF_CHANNELS * grayness(bright).sqrt()
     return of_light ** (amount - share) * of_channels**share
 
 
-def on_one_curve(dark: Tensor, bright: Tensor) -> Tensor:
-    """Both (B, C, h, w), of any range: what rising curve of `dark` is nearest to `bright`, one for each of B and C."""
+def on_one_curve(dark: Tensor, bright: Tensor, at: Tensor | None = None) -> Tensor:
+    """dark, bright (B, C, h, w), of any range: what rising curve of `dark` is nearest to `bright`, one for each of B and C.
+    at (B, C, ...), without it `dark`: the curve's values there."""
     x, y = (values.flatten(2).cpu().double().numpy() for values in (dark, bright))
-    fitted = np.stack([[rising_curve(*both) for both in zip(*photo, strict=True)] for photo in zip(x, y, strict=True)])
-    return torch.from_numpy(fitted).to(bright).view(bright.shape)
+    places = x if at is None else at.flatten(2).cpu().double().numpy()
+    fitted = np.stack([[np.interp(place, *rising_curve(*both)) for *both, place in zip(*photo, strict=True)]
+                       for photo in zip(x, y, places, strict=True)])
+    return torch.from_numpy(fitted).to(bright).view(bright.shape if at is None else at.shape)
 
 
-def rising_curve(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The values (n,) at x of a curve that nowhere falls and is nearest to y, both (n,): between the means of GROUPS."""
+def rising_curve(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The points (n,), (n,) of a curve that nowhere falls and is nearest to y of x, both (m,): through the means of GROUPS."""
     edges = np.unique(np.quantile(x, np.linspace(0, 1, GROUPS + 1)[1:-1]))
     group = np.searchsorted(edges, x, side="right")
     count = np.bincount(group)
     there = count > 0
     mean_x, mean_y = (np.bincount(group, values)[there] / count[there] for values in (x, y))
-    return np.interp(x, mean_x, isotonic_regression(mean_y, weights=count[there]).x)
+    return mean_x, isotonic_regression(mean_y, weights=count[there]).x

@@ -167,12 +167,12 @@ def test_the_curve_rises_and_is_the_nearest():
     rng = np.random.default_rng(0)
     x = rng.random(5000)
     y = np.sqrt(x) + 0.1 * rng.standard_normal(5000)
-    fitted = rising_curve(x, y)
+    fitted = np.interp(x, *rising_curve(x, y))
     assert (np.diff(fitted[np.argsort(x)]) >= 0).all()
     assert np.abs(fitted - np.sqrt(x)).mean() < 0.02 and abs(fitted.mean() - y.mean()) < 0.002
-    np.testing.assert_allclose(rising_curve(x, -x), np.full(5000, -x.mean()), atol=1e-3)   # what falls is best a constant
+    np.testing.assert_allclose(rising_curve(x, -x)[1], -x.mean(), atol=1e-3)               # what falls is best a constant
     levels = np.repeat([1.0, 2.0, 4.0], 100)                                               # photos have few levels in the dark
-    np.testing.assert_allclose(rising_curve(levels, levels**2), levels**2)
+    np.testing.assert_allclose(np.interp(levels, *rising_curve(levels, levels**2)), levels**2)
 
 
 def test_the_order_is_the_models_unless_given(make_photo, monkeypatch):

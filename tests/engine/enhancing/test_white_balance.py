@@ -16,10 +16,11 @@ from models import HVR
 CAST = torch.tensor([1.2, 1.0, 0.7]).view(1, 3, 1, 1)
 
 
-def room(light: float, seed: int = 0) -> Tensor:
+def room(light: float, seed: int = 0, colour: float = 0.3) -> Tensor:
     """A scene (1, 3, 64, 96) of grays and colours whose mean is gray, nowhere lighter than `light`."""
     forms = torch.rand(1, 3, 5, 7, generator=torch.Generator().manual_seed(seed))
     forms = forms - forms.mean((2, 3), keepdim=True) + 0.5
+    forms = torch.lerp(forms.mean(1, keepdim=True), forms, colour)
     return light * torch.nn.functional.interpolate(forms, (64, 96), mode="bilinear").clamp(0.05, 1)
 
 
@@ -30,11 +31,23 @@ def cast(picture: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("amount", [0.3, 0.5, 1.0])
-def test_the_cast_of_a_dark_photo_becomes_less_by_as_much_as_is_asked(amount):
-    dark, bright = room(0.03) * CAST, 0.8 * room(0.9) * CAST
+@pytest.mark.parametrize(("colour", "strength", "least"), [(0, 0.25, 0.7), (0, 1, 0.6), (0.3, 0.25, 0.5), (0.3, 1, 0.5)])
+def test_the_cast_of_a_dark_photo_becomes_less_by_as_much_as_is_asked(amount, colour, strength, least):
+    """Of a gray scene with a faint cast; less where the scene, or the cast, has strong colours."""
+    dark, bright = room(0.03, colour=colour) * CAST**strength, 0.8 * room(0.9, colour=colour) * CAST**strength
     before, after = cast(bright), cast(finished(dark, bright, white_balance=amount))
-    torch.testing.assert_close(after, (1 - amount) * before, atol=0.09, rtol=0)
-    assert (before.abs() > 0.15).all()
+    taken = (1 - after / before) / amount
+    assert (before.abs() > 0.15 * strength).all() and (taken > least).all() and (taken < 1.05).all()
+
+
+def test_a_strong_colour_is_no_cast():
+    """A large orange thing in a gray room: the mean of all is orange, and nothing is to be done about it."""
+    gray = room(0.8, colour=0.0)
+    bright = gray.clone()
+    bright[..., 60:] = torch.tensor([0.7, 0.35, 0.1]).view(1, 3, 1, 1)
+    result = finished(0.05 * bright, bright, white_balance=1.0)
+    assert abs(cast(bright)[1]) > 0.25 and (cast(result[..., :56]).abs() < 0.06).all()
+    torch.testing.assert_close(result[..., 64:], bright[..., 64:], atol=0.02, rtol=0)
 
 
 def test_what_the_photo_shows_well_lit_keeps_its_colours():
@@ -45,7 +58,7 @@ def test_what_the_photo_shows_well_lit_keeps_its_colours():
     dark[..., 48:] *= 0.1
     result = finished(dark, sunset, white_balance=1.0)
     torch.testing.assert_close(result[..., :44], sunset[..., :44], atol=0.02, rtol=0)
-    assert (cast(result[..., 52:]).abs() < 0.5 * cast(sunset[..., 52:]).abs()).all()
+    assert (cast(result[..., 52:]).abs() < 0.6 * cast(sunset[..., 52:]).abs()).all()
 
 
 def test_brightness_stays():
@@ -65,8 +78,8 @@ def test_gray_stays_gray_and_black_black():
 def test_with_the_order_of_light_the_cast_is_that_of_the_picture_in_order():
     dark, bright = room(0.03) * CAST, 0.8 * room(0.9) * CAST * torch.linspace(0.8, 1.1, 64).view(1, 1, -1, 1)
     both = finished(dark, bright, light_order=1.0, white_balance=1.0)
-    assert (cast(both).abs() < 0.1).all()
     order = finished(dark, bright, light_order=1.0)
+    assert (cast(both).abs() < 0.6 * cast(order).abs()).all()
     assert luma_of(both).mean((1, 3)).std() < 1.2 * luma_of(order).mean((1, 3)).std()
 
 
