@@ -31,13 +31,12 @@ def cast(picture: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("amount", [0.3, 0.5, 1.0])
-@pytest.mark.parametrize(("colour", "strength", "least"), [(0, 0.25, 0.7), (0, 1, 0.6), (0.3, 0.25, 0.5), (0.3, 1, 0.5)])
-def test_the_cast_of_a_dark_photo_becomes_less_by_as_much_as_is_asked(amount, colour, strength, least):
-    """Of a gray scene with a faint cast; less where the scene, or the cast, has strong colours."""
-    dark, bright = room(0.03, colour=colour) * CAST**strength, 0.8 * room(0.9, colour=colour) * CAST**strength
+@pytest.mark.parametrize("strength", [0.25, 1.0])
+def test_the_cast_of_a_dark_photo_becomes_less_by_as_much_as_is_asked(amount, strength):
+    dark, bright = room(0.03) * CAST**strength, 0.8 * room(0.9) * CAST**strength
     before, after = cast(bright), cast(finished(dark, bright, white_balance=amount))
     taken = (1 - after / before) / amount
-    assert (before.abs() > 0.15 * strength).all() and (taken > least).all() and (taken < 1.05).all()
+    assert (before.abs() > 0.15 * strength).all() and (taken > 0.6).all() and (taken < 1.05).all()
 
 
 def test_a_strong_colour_is_no_cast():
