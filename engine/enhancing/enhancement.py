@@ -57,8 +57,8 @@ def enhance(model: HVR, image: Picture, *, seed: int = 0, strength: float = 1.0,
         16 bits are used where they gain something (see engine.device), else fp32.
     average: the mean of the pictures after all supervision steps (see models.hvr.MeanPicture), and not the last one; None:
         the model's.
-    light_order: how far the result keeps the picture's order of light (see engine.enhancing.light_order), 0 to 1; None: the
-        model's.
+    light_order: how far the result keeps the picture's order of light (see engine.enhancing.light_order) and, in strong
+        colours, that of red, green and blue (engine.enhancing.channel_order), 0 to 1; None: the model's.
     white_balance: how much of the cast of what came out of the dark is taken off (see engine.enhancing.white_balance), 0 to 1;
         None: the model's.
     detail: how much of the picture's own fine structure the result has instead of the network's (see engine.enhancing.detail),

@@ -97,7 +97,8 @@ def add_look_options(parser: argparse.ArgumentParser, megapixels: str = "the con
     look.add_argument("--saturation", type=number(float, 0, 8), default=1.0, metavar="S",
                       help="0: gray, 1: the network's colours, 1.4: stronger ones")
     look.add_argument("--light_order", type=number(float, 0, 1), metavar="O", help="how far what is equally light in the "
-                      "photo is so in the result; 0: each place as light as the network makes it; default: the config's")
+                      "photo is so in the result, and how far strong colours keep their order of red, green and blue; 0: each "
+                      "place as the network makes it; default: the config's")
     look.add_argument("--white_balance", type=number(float, 0, 1), metavar="W", help="how much of the colour cast of what "
                       "came out of the dark is taken off; default: the config's")
     look.add_argument("--detail", type=number(float, 0, 1), metavar="D", help="how much of the photo's own fine structure "
