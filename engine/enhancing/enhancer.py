@@ -18,6 +18,7 @@ from exp_config import NETWORK_FIELDS, Config
 from models import HVR, load_pretrained
 
 AT_ONCE_MEGAPIXELS = 0.5  # shown to the network at the same time in several small pictures: as of one large photo
+LARGEST_KEPT = 2**26  # bytes: the maps of half a megapixel and bands of rows; of whole photos, maps are larger
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def load_enhancer(config_path: Path, weights_path: Path, device: str = "auto", *
     config = Config.from_checkpoint(config_path)
     model = load_pretrained(config, weights_path, choose_device(device))
     if next(model.parameters()).device.type == "cpu":
-        keep_freed_memory()
+        keep_freed_memory(LARGEST_KEPT)
     settings = Settings.of(config, **options)
     model.z_distribution = settings.z_distribution
     return Enhancer(model, config, settings)
