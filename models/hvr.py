@@ -24,6 +24,7 @@ from models.swin2sr import Swin2SRFeatures, SwinBlock
 from models.unetpp import LightUNetPP
 
 OnStep = Callable[[str, State], None] | None  # sees the kind of each step, "L" or "H", and the state after it
+HEAD_PIXELS = 2**18  # of latents that become a picture at a time, beside the steps: a copy of all was a fifth of the peak
 WatchLatents = Callable[[str, tuple[Tensor, Tensor]], None]  # the same of zH and zL, which the next step may write over
 
 
@@ -269,8 +270,9 @@ class HVR(nn.Module):
             kinds.append(kind)
             if len(kinds) % length == 0:
                 zH, _ = latents
+                rows = max(HEAD_PIXELS // zH.shape[-1], 1)
                 with torch.autocast(zH.device.type, enabled=False):
-                    mean.add(self.head(zH.float()))
+                    mean.add(torch.cat([self.head(band.float()) for band in zH.split(rows, dim=-2)], dim=-2))
             if watch is not None:
                 watch(kind, latents)
 
