@@ -34,8 +34,7 @@ from engine.device import choose_device
 from engine.enhancing.detail import DetailMap, fit_detail
 from engine.enhancing.enhancement import add_border, cut_border, enhance
 from engine.enhancing.pictures import put_rows, rows_of
-from engine.enhancing.sizes import resized
-from engine.enhancing.windows import map_size
+from engine.enhancing.windows import small_copy
 from engine.video.motion import Motion, warp
 from engine.video.steadiness import BRIGHTNESS, Steady, luma, shrunk
 from exp_config import PROJECT_ROOT
@@ -71,7 +70,7 @@ def local_map(clip: Clip, bright: Frames) -> Frames:
     motion, before, results = Motion(), None, []
     for number, (frame, result) in enumerate(zip(clip.frames, bright, strict=True)):
         dark, picture = (rows_of(pixels, 0, len(pixels), torch.device("cpu")) for pixels in (frame, result))
-        copy = resized(dark, map_size(*frame.shape[:2]))
+        copy = small_copy(dark)
         maps = fit_detail(copy, picture, torch.zeros(1)).maps[0].permute(1, 2, 0).numpy()  # (h, w, 9)
         small = luma(shrunk(result, maps.shape[1::-1]))
         if before is not None and number not in clip.cuts:

@@ -24,8 +24,8 @@ from models.swin2sr import Swin2SRFeatures, SwinBlock
 from models.unetpp import LightUNetPP
 
 OnStep = Callable[[str, State], None] | None  # sees the kind of each step, "L" or "H", and the state after it
-HEAD_PIXELS = 2**18  # of latents that become a picture at a time, beside the steps: a copy of all was a fifth of the peak
 WatchLatents = Callable[[str, tuple[Tensor, Tensor]], None]  # the same of zH and zL, which the next step may write over
+HEAD_PIXELS = 2**18  # of latents that become a picture at a time, beside the steps: a copy of all was a fifth of the peak
 
 
 def step_sequence(T: int, C: int, N: int) -> str:

@@ -29,7 +29,7 @@ def channel_gains(dark: Tensor, bright: Tensor, amount: float) -> Tensor:
     first, second = (dark.new_tensor(numbers).long() for numbers in PAIRS)
     told, found = (values[:, first] - values[:, second] for values in (photo, picture))          # (B, 3, h, w), by PAIRS
     certain = (told.abs() / CERTAIN).clamp(max=1)
-    share = amount * certain * certain * (3 - 2 * certain) * (1 - grayness(bright)).clamp(min=0) ** POWER
+    share = amount * certain * certain * (3 - 2 * certain) * (1 - grayness(bright)) ** POWER
     lacking = (APART * told.abs() - told.sign() * found).clamp(min=0)
     half = told.sign() * lacking * share / 2
     change = half.new_zeros(half.shape).index_add_(1, first, half).index_add_(1, second, -half)

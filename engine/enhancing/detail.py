@@ -49,7 +49,7 @@ class DetailMap:
 
 def fit_detail(dark: Tensor, bright: Tensor, noise: Tensor) -> DetailMap:
     """The map from a photo to the network's picture of it, both (B, 3, h, w) in [0, 1], the photo of
-    `engine.enhancing.windows.map_size` and the picture no smaller. noise: standard deviation of that of the photo's own
+    `engine.enhancing.windows.small_copy` and the picture no smaller. noise: standard deviation of that of the photo's own
     pixels (B,), see `noise_of`."""
     exact = torch.float32 if dark.device.type == "mps" else torch.float64  # differences of squares; Apple's GPUs have no more
     bright, dark = resized(bright, dark.shape[-2:]).to(exact), dark.to(exact)

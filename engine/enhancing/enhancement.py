@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 
 from engine.device import autocast_dtype
-from engine.enhancing.finishing import finished, small_copy
+from engine.enhancing.finishing import finished
 from engine.enhancing.pictures import ImageError, Picture, check_picture, size_of
 from engine.enhancing.sizes import shrunk, working_size
+from engine.enhancing.windows import small_copy
 from engine.failures import is_out_of_memory
 from models import HVR
 from models.hvr import mirror

@@ -64,8 +64,9 @@ def load_enhancer(config_path: Path, weights_path: Path, device: str = "auto", *
     Raises ConfigError, WeightsError or DeviceError, which name what was found and expected.
     """
     config = Config.from_checkpoint(config_path)
-    model = load_pretrained(config, weights_path, choose_device(device))
-    if next(model.parameters()).device.type == "cpu":
+    place = choose_device(device)
+    model = load_pretrained(config, weights_path, place)
+    if place.type == "cpu":
         keep_freed_memory(LARGEST_KEPT)
     settings = Settings.of(config, **options)
     model.z_distribution = settings.z_distribution

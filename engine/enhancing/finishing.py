@@ -18,7 +18,7 @@ from engine.enhancing.pictures import Picture, put_rows, rows_of, size_of
 from engine.enhancing.sizes import bands, enlarged_rows, resized, shrunk
 from engine.enhancing.tone import adjusted
 from engine.enhancing.white_balance import balance_gains
-from engine.enhancing.windows import map_size
+from engine.enhancing.windows import small_copy
 
 
 def finished(image: Picture, bright: Tensor, small: Tensor | None = None, *, strength: float = 1.0, light_order: float = 0.0,
@@ -57,11 +57,6 @@ def maps_of(image: Picture, bright: Tensor, small: Tensor | None, light_order: f
         gains = fit_gains(bright, gains_of(dark, bright, light_order, white_balance))
         bright = gains.apply(bright, dark.shape[-2:], 0)
     return gains, fit_detail(dark, bright, noise_of(image, bright.device)) if detail else None
-
-
-def small_copy(shown: Tensor) -> Tensor:
-    """What maps are fitted on, of what the network was shown or of a photo, (B, 3, H, W)."""
-    return resized(shown, map_size(shown.shape[-2], shown.shape[-1]))
 
 
 def gains_of(dark: Tensor, bright: Tensor, light_order: float, white_balance: float) -> Tensor:

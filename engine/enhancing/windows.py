@@ -4,12 +4,15 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.enhancing.sizes import resized
+
 SHRINK = 4  # maps are fitted on copies of 1 / SHRINK of the network's sides: there its picture lacks nothing
 
 
-def map_size(height: int, width: int) -> tuple[int, int]:
-    """Height and width of the copies that a map is fitted on, from those of the network's picture."""
-    return max(height // SHRINK, 1), max(width // SHRINK, 1)
+def small_copy(shown: Tensor) -> Tensor:
+    """What maps are fitted on, (B, 3, h, w), of what the network was shown (B, 3, H, W)."""
+    height, width = shown.shape[-2:]
+    return resized(shown, (max(height // SHRINK, 1), max(width // SHRINK, 1)))
 
 
 def window_mean(x: Tensor, radius: int) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from engine.enhancing.detail import DetailMap, beyond_noise, fit_detail, share_of_photo
 from engine.enhancing.pictures import luma_of
 from engine.enhancing.sizes import resized
-from engine.enhancing.windows import map_size
+from engine.enhancing.windows import small_copy
 
 
 def with_detail(dark: Tensor, curve, size=None, amount: float = 1.0) -> Tensor:
@@ -23,7 +23,7 @@ def with_detail(dark: Tensor, curve, size=None, amount: float = 1.0) -> Tensor:
 
 def map_of(dark: Tensor, bright: Tensor, noise: float = 0.0) -> DetailMap:
     """Of a photo with so much noise, as bright as the photo says."""
-    return fit_detail(resized(dark, map_size(*dark.shape[-2:])), bright, torch.full((len(dark),), noise))
+    return fit_detail(small_copy(dark), bright, torch.full((len(dark),), noise))
 
 
 def root(x: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ def test_what_is_clipped_has_no_detail_to_give():
     assert shares[:2] == [1, 1] and 0.4 < shares[2] < 0.6 and shares[3:] == [0, 0]
     photo = torch.ones(1, 3, 64, 64)                                              # white, where the network saw something
     picture = 0.85 + 0.02 * torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    detail = fit_detail(resized(photo, map_size(64, 64)), picture, torch.tensor([0.3 / 255]))
+    detail = fit_detail(small_copy(photo), picture, torch.tensor([0.3 / 255]))
     assert torch.equal(detail.apply(picture, photo, (64, 64), 0, 1.0), picture)
 
 

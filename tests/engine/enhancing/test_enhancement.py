@@ -101,8 +101,7 @@ def test_bands_batches_and_kinds_agree(model, make_photo, monkeypatch):
 @pytest.mark.parametrize(("sizes", "least"), [(((300, 450), (301, 451)), 50), (((408, 612), (409, 613)), 50),
                                               (((200, 300), (201, 301)), 50), (((200, 299), (201, 300)), 45)])
 def test_a_working_size_of_one_pixel_more_changes_next_to_nothing(monkeypatch, sizes, least):
-    """In dB. The network extends the very last by 7 rows and 4 columns more than its neighbour, to whole windows: at the
-    smallest working size there is, the largest change there is."""
+    """In dB. The network extends the very last by 7 rows and 4 columns more than its neighbour, to whole windows."""
     model = load_pretrained(PROJECT_ROOT / "checkpoint/zeros/config.json", PROJECT_ROOT / "checkpoint/zeros/HVR.safetensors")
     photo = to_8_bit(read_photo(PROJECT_ROOT / "img/samples/rocket.jpg").pixels) / np.float32(255)
     results = []
